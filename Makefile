@@ -1,0 +1,52 @@
+# `make demo` shows the main job, `make test` passes everything. Both install what they need.
+
+CARGO ?= cargo
+TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
+TOOLS := $(CURDIR)/$(TARGET)/tools
+export PATH := $(PATH):$(TOOLS)/bin
+
+.PHONY: help build demo test test-long bench lint fmt guests nextest
+
+help:
+	@echo 'make build      the host, release profile: $(TARGET)/release/tenterhook'
+	@echo 'make demo       a host, a sink, a hook, an event; then SIGKILL in a burst, and nothing lost'
+	@echo 'make test       fmt, clippy, all tests, guests from source, hostile guests, tidy'
+	@echo 'make test-long  20 kills, the power-loss model'
+	@echo 'make bench      the benchmark: table, and JSON in target/bench/result.json'
+	@echo 'make lint       fmt, clippy, licences'
+
+build:
+	$(CARGO) build --release --locked -p tenterhook
+
+demo: build
+	$(TARGET)/release/tenterhook demo
+
+# rustfmt and clippy come with the toolchain that rust-toolchain.toml names; the wasm target is installed by host/build.rs.
+lint: fmt
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked -p tenterhook --all-targets --features test-clock,bench -- -D warnings
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --offline check licenses bans sources; \
+	else echo 'cargo-deny is not installed: licences are not checked here (cargo install cargo-deny)'; fi
+
+fmt:
+	$(CARGO) fmt --all --check
+	cd tests/components && $(CARGO) fmt --all --check
+
+nextest:
+	@$(CARGO) nextest --version >/dev/null 2>&1 || $(CARGO) install cargo-nextest --locked --root $(TOOLS)
+
+# The tests drive this binary; the feature adds the admin call that moves its clock.
+TEST_BIN := $(TARGET)/debug/tenterhook
+test: lint nextest
+	$(CARGO) build --locked -p tenterhook --features test-clock
+	TENTERHOOK_BIN=$(abspath $(TEST_BIN)) $(CARGO) nextest run --locked --workspace --features tenterhook/test-clock
+	$(CARGO) test --locked --doc -p tenterhook-sdk
+
+test-long: nextest
+	$(CARGO) build --locked -p tenterhook --features test-clock
+	TENTERHOOK_BIN=$(abspath $(TEST_BIN)) TENTERHOOK_KILLS=20 $(CARGO) nextest run --locked -p tenterhook-tests -E 'test(kill)' --no-capture
+	TENTERHOOK_POWER_LOSS=1 $(CARGO) nextest run --locked -p tenterhook -E 'test(power_loss)' --no-capture
+
+bench:
+	$(CARGO) build --locked --release -p tenterhook --features bench
+	$(CARGO) run --locked --release -p tenterhook-tests --bin bench

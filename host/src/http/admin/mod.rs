@@ -1,0 +1,242 @@
+//! The door for operators: Kong's Admin API for event hooks, and ours beside it. The route table below is the whole of it.
+//!
+//! Kong also answers under a workspace's name, and ours also answers under `/tenterhook`: either prefix is dropped before the table is asked.
+
+mod deliveries;
+mod handlers;
+pub(crate) mod health;
+mod hooks;
+mod metrics;
+mod node;
+mod page;
+mod sources;
+#[cfg(feature = "test-clock")]
+mod test_clock;
+mod try_it;
+
+pub use metrics::{Figure, FigureKind, Labels};
+
+use std::borrow::Cow;
+
+use axum::body::Body;
+use http::Method;
+
+use super::auth::{Action, authorize};
+use super::door::Visit;
+use super::events::describe;
+use super::path::{pick, segments};
+use super::problem::Problem;
+use super::reply::Response;
+
+/// Every call of the admin door. Ids are as they stand in the path.
+#[derive(Debug, PartialEq, Eq)]
+enum Call {
+    /// `OPTIONS` of any path.
+    Describe(String),
+    Live,
+    Ready,
+    Metrics,
+    Node,
+    Status,
+    ListHooks,
+    CreateHook,
+    GetHook(String),
+    PatchHook(String),
+    DeleteHook(String),
+    Ping(String),
+    Test(String),
+    ListDeliveries(String),
+    GetDelivery(String),
+    ListDeadLetters,
+    ListSources,
+    GetSource(String),
+    GetSourceEvent(String, String),
+    PutSourceEvent(String, String),
+    DeleteSourceEvent(String, String),
+    ListHandlers,
+    GetHandler(String),
+    PutHandler(String),
+    #[cfg(feature = "test-clock")]
+    MoveClock,
+}
+
+impl Call {
+    /// The route table.
+    fn of(method: &Method, path: &str) -> Result<Self, Problem> {
+        let decoded = segments(path).ok_or(Problem::NotFound)?;
+        let parts: Vec<&str> = without_prefix(&decoded).iter().map(AsRef::as_ref).collect();
+        if parts.iter().any(|part| part.is_empty()) {
+            return Err(Problem::NotFound);
+        }
+        let (get, put, delete) = (Method::GET, Method::PUT, Method::DELETE);
+        let own = |text: &str| text.to_owned();
+        match *parts.as_slice() {
+            [] => pick(method, [(get, Self::Node)], Self::Describe),
+            ["status"] => pick(method, [(get, Self::Status)], Self::Describe),
+            ["metrics"] => pick(method, [(get, Self::Metrics)], Self::Describe),
+            ["health", "live"] => pick(method, [(get, Self::Live)], Self::Describe),
+            ["health", "ready"] => pick(method, [(get, Self::Ready)], Self::Describe),
+            ["event-hooks"] => pick(method, [(get, Self::ListHooks), (Method::POST, Self::CreateHook)], Self::Describe),
+            ["event-hooks", "sources"] => pick(method, [(get, Self::ListSources)], Self::Describe),
+            ["event-hooks", "sources", source] => pick(method, [(get, Self::GetSource(own(source)))], Self::Describe),
+            ["event-hooks", "sources", source, event] => {
+                let one = || (own(source), own(event));
+                let ((a, b), (c, d), (e, f)) = (one(), one(), one());
+                let calls = [(get, Self::GetSourceEvent(a, b)), (put, Self::PutSourceEvent(c, d)), (delete, Self::DeleteSourceEvent(e, f))];
+                pick(method, calls, Self::Describe)
+            }
+            ["event-hooks", id] => {
+                let patch = (Method::PATCH, Self::PatchHook(own(id)));
+                pick(method, [(get, Self::GetHook(own(id))), patch, (delete, Self::DeleteHook(own(id)))], Self::Describe)
+            }
+            ["event-hooks", id, "ping"] => pick(method, [(get, Self::Ping(own(id)))], Self::Describe),
+            ["event-hooks", id, "test"] => pick(method, [(Method::POST, Self::Test(own(id)))], Self::Describe),
+            ["event-hooks", id, "deliveries"] => pick(method, [(get, Self::ListDeliveries(own(id)))], Self::Describe),
+            ["deliveries", id] => pick(method, [(get, Self::GetDelivery(own(id)))], Self::Describe),
+            ["dead-letters"] => pick(method, [(get, Self::ListDeadLetters)], Self::Describe),
+            ["handlers"] => pick(method, [(get, Self::ListHandlers)], Self::Describe),
+            ["handlers", name] => pick(method, [(get, Self::GetHandler(own(name))), (put, Self::PutHandler(own(name)))], Self::Describe),
+            #[cfg(feature = "test-clock")]
+            ["test-clock"] => pick(method, [(Method::POST, Self::MoveClock)], Self::Describe),
+            _ => Err(Problem::NotFound),
+        }
+    }
+
+    fn action(&self) -> Action<'static> {
+        match self {
+            Self::Describe(_) => Action::Describe,
+            Self::Live | Self::Ready => Action::ReadHealth,
+            Self::Metrics => Action::ReadMetrics,
+            Self::Node | Self::Status => Action::ReadNode,
+            Self::ListHooks | Self::GetHook(_) => Action::ReadHooks,
+            Self::CreateHook | Self::PatchHook(_) | Self::DeleteHook(_) => Action::ChangeHooks,
+            Self::Ping(_) | Self::Test(_) => Action::TryHooks,
+            Self::ListDeliveries(_) | Self::GetDelivery(_) | Self::ListDeadLetters => Action::ReadDeliveries,
+            Self::ListSources | Self::GetSource(_) | Self::GetSourceEvent(..) => Action::ReadSources,
+            Self::PutSourceEvent(..) | Self::DeleteSourceEvent(..) => Action::ChangeSources,
+            Self::ListHandlers | Self::GetHandler(_) => Action::ReadHandlers,
+            Self::PutHandler(_) => Action::ChangeHandlers,
+            #[cfg(feature = "test-clock")]
+            Self::MoveClock => Action::MoveClock,
+        }
+    }
+}
+
+/// What stands first in a path of ours: no workspace's name.
+const ROOTS: [&str; 7] = ["event-hooks", "deliveries", "dead-letters", "handlers", "health", "status", "metrics"];
+
+fn without_prefix<'a, 'p>(parts: &'a [Cow<'p, str>]) -> &'a [Cow<'p, str>] {
+    match parts {
+        [ours, rest @ ..] if ours == "tenterhook" => rest,
+        [workspace, hooks, ..] if hooks == "event-hooks" && !ROOTS.contains(&workspace.as_ref()) => &parts[1..],
+        _ => parts,
+    }
+}
+
+/// Serves one request.
+pub(super) async fn serve(visit: &Visit, body: Body) -> Result<Response, Problem> {
+    let call = Call::of(&visit.head.method, visit.head.uri.path())?;
+    authorize(&visit.who(), call.action()).map_err(Problem::Denied)?;
+    match call {
+        Call::Describe(allow) => Ok(describe(&allow)),
+        Call::Live => Ok(health::live()),
+        Call::Ready => Ok(health::ready(visit)),
+        Call::Metrics => metrics::answer(visit),
+        Call::Node => Ok(node::node(visit)),
+        Call::Status => Ok(node::status(visit)),
+        Call::ListHooks => hooks::list(visit),
+        Call::CreateHook => hooks::create(visit, body).await,
+        Call::GetHook(id) => hooks::get(visit, &id),
+        Call::PatchHook(id) => hooks::patch(visit, &id, body).await,
+        Call::DeleteHook(id) => hooks::delete(visit, &id).await,
+        Call::Ping(id) => try_it::ping(visit, &id).await,
+        Call::Test(id) => try_it::test(visit, &id, body).await,
+        Call::ListDeliveries(id) => deliveries::of_hook(visit, &id).await,
+        Call::GetDelivery(id) => deliveries::one(visit, &id).await,
+        Call::ListDeadLetters => deliveries::dead_letters(visit).await,
+        Call::ListSources => Ok(sources::all(visit)),
+        Call::GetSource(source) => sources::one(visit, &source),
+        Call::GetSourceEvent(source, event) => sources::event(visit, &source, &event),
+        Call::PutSourceEvent(source, event) => sources::put(visit, &source, &event, body).await,
+        Call::DeleteSourceEvent(source, event) => sources::delete(visit, &source, &event).await,
+        Call::ListHandlers => Ok(handlers::list(visit)),
+        Call::GetHandler(name) => handlers::get(visit, &name),
+        Call::PutHandler(name) => handlers::put(visit, &name, body).await,
+        #[cfg(feature = "test-clock")]
+        Call::MoveClock => test_clock::advance(visit, body).await,
+    }
+}
+
+/// Serves one request of the status door: those calls of the admin door that probes and scrapers make.
+pub(super) fn serve_status(visit: &Visit) -> Result<Response, Problem> {
+    // Kong's status API has its readiness under this path.
+    let path = visit.head.uri.path().trim_end_matches('/');
+    let path = if path == "/status/ready" { "/health/ready" } else { path };
+    let call = Call::of(&visit.head.method, path)?;
+    authorize(&visit.who(), call.action()).map_err(Problem::Denied)?;
+    match call {
+        Call::Live => Ok(health::live()),
+        Call::Ready => Ok(health::ready(visit)),
+        Call::Metrics => metrics::answer(visit),
+        Call::Status => Ok(node::status(visit)),
+        _ => Err(Problem::NotFound),
+    }
+}
+
+/// Runs a listing, which reads from the disk, where it may block.
+async fn blocking<T: Send + 'static>(read: impl FnOnce() -> Result<T, Problem> + Send + 'static) -> Result<T, Problem> {
+    let joined = tokio::task::spawn_blocking(read).await;
+    joined.map_err(|error| Problem::Internal(format!("a listing did not end: {error}")))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(method: Method, path: &str) -> String {
+        match Call::of(&method, path) {
+            Ok(call) => format!("{call:?}"),
+            Err(Problem::MethodNotAllowed { allow }) => format!("405 {allow}"),
+            Err(_) => "404".into(),
+        }
+    }
+
+    #[test]
+    fn kongs_routes_and_methods() {
+        assert_eq!(call(Method::GET, "/event-hooks/"), "ListHooks");
+        assert_eq!(call(Method::HEAD, "/event-hooks"), "ListHooks");
+        assert_eq!(call(Method::OPTIONS, "/event-hooks"), r#"Describe("GET, HEAD, OPTIONS, POST")"#);
+        assert_eq!(call(Method::OPTIONS, "/event-hooks/x"), r#"Describe("DELETE, GET, HEAD, OPTIONS, PATCH")"#);
+        assert_eq!(call(Method::PUT, "/event-hooks/x"), "405 DELETE, GET, HEAD, OPTIONS, PATCH");
+        assert_eq!(call(Method::POST, "/event-hooks/x"), "405 DELETE, GET, HEAD, OPTIONS, PATCH");
+        assert_eq!(call(Method::GET, "/event-hooks/x/ping"), r#"Ping("x")"#);
+        assert_eq!(call(Method::POST, "/event-hooks/x/test"), r#"Test("x")"#);
+        assert_eq!(call(Method::GET, "/event-hooks/sources/"), "ListSources");
+        assert_eq!(call(Method::GET, "/event-hooks/sources/dao:crud"), r#"GetSource("dao:crud")"#);
+        assert_eq!(call(Method::GET, "/event-hooks/sources/https%3A%2F%2Fa/b"), r#"GetSourceEvent("https://a", "b")"#);
+        assert_eq!(call(Method::GET, "/event-hooks//ping"), "404");
+        assert_eq!(call(Method::GET, "/event-hooks/x/nope"), "404");
+    }
+
+    #[test]
+    fn a_workspace_or_our_own_name_may_stand_before() {
+        assert_eq!(call(Method::GET, "/default/event-hooks/x"), r#"GetHook("x")"#);
+        assert_eq!(call(Method::GET, "/tenterhook/event-hooks/x"), r#"GetHook("x")"#);
+        assert_eq!(call(Method::GET, "/tenterhook/metrics"), "Metrics");
+        assert_eq!(call(Method::GET, "/tenterhook/"), "Node");
+        assert_eq!(call(Method::GET, "/"), "Node");
+        assert_eq!(call(Method::GET, "/handlers/event-hooks"), r#"GetHandler("event-hooks")"#);
+        assert_eq!(call(Method::GET, "/event-hooks/event-hooks"), r#"GetHook("event-hooks")"#);
+        assert_eq!(call(Method::GET, "/default/metrics"), "404");
+    }
+
+    #[test]
+    fn our_routes() {
+        assert_eq!(call(Method::GET, "/dead-letters"), "ListDeadLetters");
+        assert_eq!(call(Method::GET, "/deliveries/dlv_1"), r#"GetDelivery("dlv_1")"#);
+        assert_eq!(call(Method::PUT, "/handlers/a"), r#"PutHandler("a")"#);
+        assert_eq!(call(Method::POST, "/handlers/a"), "405 GET, HEAD, OPTIONS, PUT");
+        assert_eq!(call(Method::GET, "/health/live"), "Live");
+        assert_eq!(call(Method::DELETE, "/event-hooks/sources/a/b"), r#"DeleteSourceEvent("a", "b")"#);
+    }
+}

@@ -1,0 +1,398 @@
+//! The one loop: everything that needs order is decided here, on its own thread, and committed in groups. A group is one row in the journal; while
+//! its fsync runs, the next group gathers in the queue.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::model::{HandlerRecord, Hook, HookNo, HookState, SourceEvent};
+use crate::store::{Accept, Change, Claim, Durability, Fingerprint, Group, Remembered, Settlement, StoreError, Writer};
+
+use super::accept::{Batch, Prepared};
+use super::stats::Counters;
+use super::{AcceptError, Accepted, ChangeError, Installed, Pipeline};
+
+/// What waits for the one loop.
+pub(super) enum Item {
+    /// A request's events.
+    Accept(Batch),
+    /// A finished attempt.
+    Settle(Box<(Claim, Settlement)>),
+    /// A change of hooks, sources or handlers.
+    Change(Box<Request>),
+    /// The host stops; nothing comes after it.
+    Stop,
+}
+
+/// One change and who waits for it.
+pub(super) struct Request {
+    pub(super) action: Action,
+    pub(super) answer: oneshot::Sender<Result<(), ChangeRefused>>,
+}
+
+/// A change, prepared.
+pub(super) enum Action {
+    /// A new hook; its number is given by the loop.
+    Create { hook: Hook, ping: Option<PingOf> },
+    /// A changed hook, if it still has the revision that was changed.
+    Replace { hook: Hook, was: u64, state: Option<HookState>, ping: Option<PingOf> },
+    /// A hook goes; its ping may still be sent.
+    Delete { hook: Arc<Hook>, ping: Option<PingOf> },
+    /// A hook that was only kept for its last ping is gone for good.
+    Forget(HookNo),
+    PutSources(Vec<(String, String, SourceEvent)>),
+    DeleteSource { source: String, event: String },
+    PutHandler(Box<(HandlerRecord, Installed)>),
+}
+
+/// Makes the ping's event, once the hook has its number.
+pub(super) type PingOf = Box<dyn FnOnce(HookNo) -> Prepared + Send>;
+
+/// Why the loop did not make a change.
+#[derive(Debug)]
+pub(super) enum ChangeRefused {
+    /// Somebody was faster: merge again.
+    Conflict,
+    /// For the caller.
+    Error(ChangeError),
+}
+
+/// Starts the loop's thread.
+pub(super) fn spawn(pipeline: Pipeline, writer: Writer, queue: mpsc::Receiver<Item>) -> std::io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Handle::current();
+    std::thread::Builder::new().name("committer".into()).spawn(move || Loop { pipeline, queue, runtime }.run(writer))
+}
+
+struct Loop {
+    pipeline: Pipeline,
+    queue: mpsc::Receiver<Item>,
+    runtime: tokio::runtime::Handle,
+}
+
+/// What has to happen once a group is on disk, or has failed.
+#[derive(Default)]
+struct After {
+    batches: Vec<(oneshot::Sender<Result<Vec<Accepted>, AcceptError>>, Vec<Accepted>)>,
+    changes: Vec<(oneshot::Sender<Result<(), ChangeRefused>>, Result<(), ChangeRefused>)>,
+    owing: Vec<HookNo>,
+    settled: Vec<HookNo>,
+    throttled: u64,
+    hooks_changed: bool,
+    sources_changed: bool,
+    installed: Vec<Installed>,
+    must_sync: bool,
+    stop: bool,
+}
+
+impl Loop {
+    fn run(mut self, mut writer: Writer) {
+        loop {
+            let first = match self.next(&writer) {
+                Next::Item(item) => item,
+                Next::SyncDue => {
+                    log_failure(writer.sync());
+                    log_failure(writer.maintain());
+                    continue;
+                }
+                Next::Closed => break,
+            };
+            if self.group(&mut writer, first) {
+                break;
+            }
+            log_failure(writer.maintain());
+        }
+        log_failure(writer.close());
+    }
+
+    /// Waits for an item, or until settlements have to be synced, or until it is time to look after the segments.
+    fn next(&mut self, writer: &Writer) -> Next {
+        const IDLE: std::time::Duration = std::time::Duration::from_secs(1);
+        let limit = match writer.unsynced_since() {
+            Some(since) => self.pipeline.0.limits.sync_lag.saturating_sub(self.pipeline.0.clock.instant() - since),
+            None => IDLE,
+        };
+        match self.queue.try_recv() {
+            Ok(item) => return Next::Item(item),
+            Err(mpsc::error::TryRecvError::Disconnected) => return Next::Closed,
+            Err(mpsc::error::TryRecvError::Empty) => {}
+        }
+        match self.runtime.block_on(async { tokio::time::timeout(limit, self.queue.recv()).await }) {
+            Ok(Some(item)) => Next::Item(item),
+            Ok(None) => Next::Closed,
+            Err(_) => Next::SyncDue,
+        }
+    }
+
+    /// Decides and commits one group. True when the host stops.
+    fn group(&mut self, writer: &mut Writer, first: Item) -> bool {
+        let limits = self.pipeline.0.limits.clone();
+        let clock = self.pipeline.0.clock.clone();
+        let started = clock.instant();
+        let lag_is_over = writer.unsynced_since().is_some_and(|since| started - since >= limits.sync_lag);
+        let mut after = After { must_sync: lag_is_over, ..After::default() };
+        let mut group = writer.begin();
+        let mut next = Some(first);
+        while let Some(item) = next {
+            let ends_group = matches!(item, Item::Change(_) | Item::Stop);
+            self.decide(item, &mut group, &mut after);
+            if ends_group || group.bytes() >= limits.group_bytes || clock.instant() - started >= limits.group_deciding {
+                break;
+            }
+            next = self.queue.try_recv().ok();
+        }
+        let durability = if after.must_sync { Durability::Synced } else { Durability::Lazy };
+        let committed = if group.is_empty() { Ok(None) } else { group.commit(durability) };
+        self.finish(committed.map(drop), after)
+    }
+
+    fn decide(&self, item: Item, group: &mut Group<'_>, after: &mut After) {
+        match item {
+            Item::Accept(batch) => {
+                after.must_sync = true;
+                self.decide_batch(batch, group, after);
+            }
+            Item::Settle(settled) => {
+                let (claim, settlement) = *settled;
+                after.settled.push(claim.id.hook);
+                group.settle(claim, settlement);
+            }
+            Item::Change(request) => {
+                after.must_sync = true;
+                let Request { action, answer } = *request;
+                let result = self.decide_change(action, group, after);
+                after.changes.push((answer, result));
+            }
+            Item::Stop => {
+                after.must_sync = true;
+                after.stop = true;
+            }
+        }
+    }
+
+    /// All of a request or nothing: every key is looked at before the first event is taken.
+    fn decide_batch(&self, batch: Batch, group: &mut Group<'_>, after: &mut After) {
+        let Batch { events, register, answer, _bytes } = batch;
+        let duplicates = match find_duplicates(&events, group) {
+            Ok(duplicates) => duplicates,
+            Err(error) => {
+                // Whoever asked may have gone away; the answer is then nobody's.
+                let _ = answer.send(Err(error));
+                return;
+            }
+        };
+        let known = self.pipeline.0.catalog.load();
+        for (source, event, about) in register {
+            if !known.sources().get(&source).is_some_and(|events| events.contains_key(&event)) {
+                after.sources_changed = true;
+                group.change(Change::PutSource { source, event, about });
+            }
+        }
+        let accepted = events.into_iter().zip(duplicates).map(|(event, duplicate)| match duplicate {
+            Some(first) => Accepted { id: first.event, key: event.key, deliveries: first.deliveries, duplicate: true },
+            None => self.take(event, group, after),
+        });
+        let accepted = accepted.collect();
+        after.batches.push((answer, accepted));
+    }
+
+    /// Takes one event: what is left is to ask each hook's throttle, in order.
+    fn take(&self, event: Prepared, group: &mut Group<'_>, after: &mut After) -> Accepted {
+        let Prepared { event, id, key, remember, matches, mut not_queued } = event;
+        let now = self.pipeline.0.clock.now();
+        let (mut owes, mut marks) = (Vec::with_capacity(matches.len()), Vec::new());
+        for wanted in matches {
+            // A hook that was deleted since the snapshot was taken gets nothing.
+            let Some(revision) = group.hook_revision(wanted.hook) else { continue };
+            if let Some(throttle) = wanted.throttle {
+                match throttle.decide(group.throttle_mark(wanted.hook, revision, &throttle.key), now) {
+                    Ok(mark) => marks.push((wanted.hook, revision, throttle.key, mark)),
+                    Err(skip) => {
+                        after.throttled += 1;
+                        tracing::warn!(hook = %wanted.hook, event = %id, why = skip.as_str(), "ignoring event_hooks event");
+                        not_queued.push((wanted.hook, skip));
+                        continue;
+                    }
+                }
+            }
+            owes.push(wanted.hook);
+        }
+        let deliveries = u32::try_from(owes.len()).unwrap_or(u32::MAX);
+        after.owing.extend_from_slice(&owes);
+        group.accept(Accept { event, owes, not_queued, remember, throttle: marks });
+        Accepted { id, key, deliveries, duplicate: false }
+    }
+
+    fn decide_change(&self, action: Action, group: &mut Group<'_>, after: &mut After) -> Result<(), ChangeRefused> {
+        let catalog = self.pipeline.0.catalog.load();
+        let ping = match action {
+            Action::Create { mut hook, ping } => {
+                if catalog.hook(hook.id).is_some() {
+                    return Err(ChangeRefused::Error(ChangeError::DuplicateId(hook.id)));
+                }
+                name_is_free(&catalog, &hook)?;
+                hook.no = group.next_hook_no();
+                let no = hook.no;
+                group.change(Change::PutHook(hook));
+                ping.map(|ping| ping(no))
+            }
+            Action::Replace { hook, was, state, ping } => {
+                let no = hook.no;
+                if group.hook_revision(no) != Some(was) {
+                    return Err(ChangeRefused::Conflict);
+                }
+                name_is_free(&catalog, &hook)?;
+                group.change(Change::PutHook(hook));
+                if let Some(state) = state {
+                    group.change(Change::PutHookState(no, state));
+                }
+                after.settled.push(no);
+                ping.map(|ping| ping(no))
+            }
+            Action::Delete { hook, ping } => {
+                group.change(Change::DeleteHook(hook.no));
+                ping.map(|ping| ping(retire(&hook, group)))
+            }
+            Action::Forget(hook) => {
+                group.change(Change::DeleteHook(hook));
+                return Ok(());
+            }
+            Action::PutSources(sources) => {
+                after.sources_changed = true;
+                for (source, event, about) in sources {
+                    group.change(Change::PutSource { source, event, about });
+                }
+                return Ok(());
+            }
+            Action::DeleteSource { source, event } => {
+                after.sources_changed = true;
+                group.change(Change::DeleteSource { source, event });
+                return Ok(());
+            }
+            Action::PutHandler(both) => {
+                let (record, installed) = *both;
+                group.change(Change::PutHandler(record));
+                after.installed.push(installed);
+                return Ok(());
+            }
+        };
+        after.hooks_changed = true;
+        if let Some(ping) = ping {
+            self.take(ping, group, after);
+        }
+        Ok(())
+    }
+
+    /// Tells everybody how the group ended. True when the host stops.
+    fn finish(&self, committed: Result<(), StoreError>, after: After) -> bool {
+        let inner = &self.pipeline.0;
+        if let Err(error) = &committed {
+            tracing::error!(%error, "a commit failed; nothing of its group was accepted");
+            inner.dispatch.rest();
+        } else {
+            self.renew_catalog(&after);
+            Counters::add(&inner.counters.throttled, after.throttled);
+        }
+        let After { batches, changes, owing, settled, stop, .. } = after;
+        for (answer, accepted) in batches {
+            // A requester that has gone away is not told; its events are accepted all the same.
+            let _ = answer.send(committed.as_ref().map(|()| accepted).map_err(store_is_down));
+        }
+        for (answer, result) in changes {
+            let result = match &committed {
+                Ok(()) => result,
+                Err(error) => Err(ChangeRefused::Error(change_is_down(error))),
+            };
+            let _ = answer.send(result);
+        }
+        inner.dispatch.settled(settled);
+        inner.dispatch.owing(owing);
+        stop
+    }
+
+    fn renew_catalog(&self, after: &After) {
+        let inner = &self.pipeline.0;
+        if !after.hooks_changed && !after.sources_changed && after.installed.is_empty() {
+            return;
+        }
+        let mut catalog = (*inner.catalog.load_full()).clone();
+        if after.hooks_changed {
+            catalog = catalog.with_hooks(&inner.store);
+        }
+        if after.sources_changed {
+            catalog = catalog.with_sources(inner.store.sources());
+        }
+        for installed in &after.installed {
+            catalog = catalog.with_handler(installed.clone());
+        }
+        inner.catalog.store(Arc::new(catalog));
+    }
+}
+
+enum Next {
+    Item(Item),
+    SyncDue,
+    Closed,
+}
+
+/// What waits for a deleted hook goes with it. Its last ping is owed to a copy under a number of its own, which nobody sees and which is forgotten
+/// when the ping is settled.
+fn retire(hook: &Hook, group: &mut Group<'_>) -> HookNo {
+    let copy = Hook { no: group.next_hook_no(), ..hook.clone() };
+    let no = copy.no;
+    group.change(Change::PutHook(copy));
+    group.change(Change::PutHookState(no, HookState { retired: true, ..HookState::default() }));
+    no
+}
+
+/// For each event the first one with its key, if its key was seen before with the same content.
+fn find_duplicates(events: &[Prepared], group: &Group<'_>) -> Result<Vec<Option<Remembered>>, AcceptError> {
+    let mut here: HashMap<Fingerprint, Remembered> = HashMap::new();
+    let mut duplicates = Vec::with_capacity(events.len());
+    for (index, event) in events.iter().enumerate() {
+        let Some((fingerprint, content)) = &event.remember else {
+            duplicates.push(None);
+            continue;
+        };
+        let first = here.get(fingerprint).cloned().or_else(|| group.remembered(fingerprint));
+        match first {
+            Some(first) if first.content == *content => duplicates.push(Some(first)),
+            Some(_) => return Err(AcceptError::KeyReused { index, key: event.key.clone().unwrap_or_default() }),
+            None => {
+                let deliveries = u32::try_from(event.matches.len()).unwrap_or(u32::MAX);
+                here.insert(*fingerprint, Remembered { content: *content, event: event.id.clone(), deliveries });
+                duplicates.push(None);
+            }
+        }
+    }
+    Ok(duplicates)
+}
+
+fn name_is_free(catalog: &super::Catalog, hook: &Hook) -> Result<(), ChangeRefused> {
+    let Some(name) = &hook.name else { return Ok(()) };
+    match catalog.hook_by_name(name) {
+        Some(other) if other.id != hook.id => Err(ChangeRefused::Error(ChangeError::NameTaken(name.clone()))),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn store_is_down(error: &StoreError) -> AcceptError {
+    match error {
+        StoreError::Full { .. } => AcceptError::Full { reason: error.to_string(), retry_after: std::time::Duration::from_secs(5) },
+        StoreError::Io { .. } | StoreError::Corrupt { .. } | StoreError::Conflict { .. } => AcceptError::Store(error.to_string()),
+    }
+}
+
+fn change_is_down(error: &StoreError) -> ChangeError {
+    match error {
+        StoreError::Full { .. } => ChangeError::Busy(error.to_string()),
+        StoreError::Io { .. } | StoreError::Corrupt { .. } | StoreError::Conflict { .. } => ChangeError::Store(error.to_string()),
+    }
+}
+
+fn log_failure<T>(result: Result<T, StoreError>) {
+    if let Err(error) = result {
+        tracing::error!(%error, "the store failed");
+    }
+}

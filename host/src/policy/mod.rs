@@ -1,0 +1,15 @@
+//! Pure decisions: values in, a value out. No clock, no I/O, no await, nothing async; the caller acts.
+//!
+//! | file | question |
+//! |---|---|
+//! | `admit` | may this event come in, is it registered? |
+//! | `matching` | which hooks want it? |
+//! | `throttle` | has this hook just seen the same? |
+//! | `inflight` | how many attempts may a hook have running? |
+//! | `retry` | what follows from an attempt? |
+
+pub mod admit;
+pub mod inflight;
+pub mod matching;
+pub mod retry;
+pub mod throttle;

@@ -1,0 +1,6 @@
+//! The store's tests, through its own door and against real sled. `power` is the disk they break; `support` makes events and hooks.
+
+mod basics;
+mod model;
+mod power;
+mod support;

@@ -1,0 +1,29 @@
+//! Stories that drive the real binary over real sockets. One binary, one module for each topic.
+#![allow(clippy::disallowed_methods, reason = "tests measure real time and own their tasks")]
+
+mod support;
+
+mod cases;
+mod events;
+mod events_duplicates;
+mod events_limits;
+
+mod admin_errors;
+mod admin_hooks;
+mod admin_sources;
+mod admin_try;
+
+mod delivery;
+mod delivery_order;
+mod delivery_retry;
+mod handlers;
+mod throttle;
+
+mod disk_full;
+mod durability;
+mod kill;
+
+mod operations;
+mod security;
+
+mod shared;
