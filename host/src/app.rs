@@ -38,13 +38,14 @@ pub trait Outside {
 pub async fn serve(config: Config, inherited: Inherited, outside: &impl Outside) -> Result<()> {
     let clock = Clock::default();
     let since = clock.instant();
+    // Before anybody is told that the host is there: a signal that came earlier would end it unasked.
+    let mut signals = Signals::new()?;
     let listeners = Listeners::bind(&config, inherited)?;
     let running = start(&config, &clock).await?;
     let doors = Doors::open(&config, listeners, running.pipeline(), &clock);
     tracing::info!(ms = (clock.instant() - since).as_millis() as u64, version = env!("CARGO_PKG_VERSION"), "host.ready");
     outside.ready(&doors.addresses)?;
     let mut config = config;
-    let mut signals = Signals::new()?;
     while signals.next().await == Signal::Reload {
         config = reloaded(config, outside.reload(), running.pipeline(), &doors);
         outside.reloaded(&config);

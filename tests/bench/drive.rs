@@ -76,8 +76,14 @@ impl Bench {
 
     /// Starts a host on a new folder.
     pub(crate) async fn host(&self, config: &str) -> Host {
+        self.host_with(config, &[]).await
+    }
+
+    /// The same with switches of the benchmark.
+    pub(crate) async fn host_with(&self, config: &str, switches: &[&'static str]) -> Host {
         let data = self.scratch.path().join(format!("data-{}", crate::now_ns()));
-        Host::builder().binary(&self.binary).data(data).config(config).start().await
+        let builder = Host::builder().binary(&self.binary).data(data).config(config);
+        switches.iter().fold(builder, |builder, name| builder.variable(name)).start().await
     }
 
     pub(crate) async fn reset(&self) -> anyhow::Result<()> {

@@ -40,11 +40,12 @@ impl Variant {
         }
     }
 
-    fn config(self) -> &'static str {
+    /// The switches of a host that was built for the benchmark.
+    fn switches(self) -> &'static [&'static str] {
         match self {
-            Self::Uploaded | Self::Webhook | Self::Batches => "",
-            Self::Native => "[bench]\nnative_handler = true\n",
-            Self::NativeNoJournal => "[bench]\nnative_handler = true\nno_journal = true\n",
+            Self::Uploaded | Self::Webhook | Self::Batches => &[],
+            Self::Native => &["TENTERHOOK_BENCH_NATIVE_HANDLER"],
+            Self::NativeNoJournal => &["TENTERHOOK_BENCH_NATIVE_HANDLER", "TENTERHOOK_BENCH_NO_JOURNAL"],
         }
     }
 
@@ -98,7 +99,7 @@ async fn bare_rate(bench: &Bench, lengths: &Lengths) -> anyhow::Result<f64> {
 }
 
 async fn one(bench: &Bench, variant: Variant, lengths: &Lengths, forward: &[u8]) -> anyhow::Result<Figures> {
-    let host = bench.host(variant.config()).await;
+    let host = bench.host_with("", variant.switches()).await;
     let hook = match variant {
         Variant::Uploaded => uploaded(bench, &host, forward).await?,
         Variant::Webhook | Variant::Batches | Variant::Native | Variant::NativeNoJournal => webhook(&bench.sink_url("/in")),

@@ -31,7 +31,9 @@ fn build() -> PathBuf {
 fn cargo(source: &Path, target: &Path, arguments: &[&str]) {
     let mut cargo = Command::new("cargo");
     cargo.arg(arguments[0]).args(["--locked", "--quiet", "--target-dir"]).arg(target).args(&arguments[1..]).current_dir(source);
-    for variable in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_TARGET_DIR", "CARGO_BUILD_TARGET", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"] {
+    for variable in
+        ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_TARGET_DIR", "CARGO_BUILD_TARGET", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"]
+    {
         cargo.env_remove(variable);
     }
     let status = cargo.status().expect("cargo can be started");

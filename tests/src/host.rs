@@ -31,6 +31,7 @@ pub struct HostBuilder {
     data: Option<PathBuf>,
     config: String,
     flags: Vec<String>,
+    variables: Vec<&'static str>,
     admin_token: Option<String>,
     events_token: Option<String>,
     admin_listen: String,
@@ -44,6 +45,7 @@ impl Default for HostBuilder {
             data: None,
             config: String::new(),
             flags: Vec::new(),
+            variables: Vec::new(),
             admin_token: None,
             events_token: None,
             admin_listen: "127.0.0.1:0".into(),
@@ -74,6 +76,12 @@ impl HostBuilder {
     /// One more argument.
     pub fn flag(mut self, flag: impl Into<String>) -> Self {
         self.flags.push(flag.into());
+        self
+    }
+
+    /// A variable of the environment, set to `1`.
+    pub fn variable(mut self, name: &'static str) -> Self {
+        self.variables.push(name);
         self
     }
 
@@ -325,6 +333,7 @@ impl Host {
         for name in inherited {
             command.env_remove(name);
         }
+        command.envs(builder.variables.iter().map(|name| (name, "1")));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

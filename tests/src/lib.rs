@@ -8,8 +8,9 @@
 )]
 
 pub mod binary;
-pub mod client;
 #[path = "../components/built.rs"]
+mod built;
+pub mod client;
 pub mod components;
 pub mod fixtures;
 pub mod host;

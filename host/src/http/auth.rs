@@ -310,7 +310,8 @@ mod tests {
             let origin = format!("http://{host}");
             assert_eq!(ask(&auth, Door::Admin, &[("host", host), ("origin", &origin)], Action::ReadHooks), Ok(()), "{origin}");
         }
-        let foreign = ["example.com", "192.168.0.4:8001", "localhost.example.com", "127.0.0.1.example.com", "[::2]:1", "[::1]x", "", "0.0.0.0"];
+        let foreign =
+            ["example.com", "192.168.0.4:8001", "localhost.example.com", "127.0.0.1.example.com", "[::2]:1", "[::1]x", "", "0.0.0.0"];
         for host in foreign {
             let denied = Err(Denied::NotLocal { header: "Host", value: host.into() });
             assert_eq!(ask(&auth, Door::Admin, &[("host", host)], Action::ReadHooks), denied, "{host}");

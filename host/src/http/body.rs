@@ -119,7 +119,9 @@ mod tests {
     }
 
     fn pieces(pieces: &[&'static str]) -> Body {
-        Body::from_stream(stream::iter(pieces.iter().map(|piece| Ok::<_, std::io::Error>(Bytes::from_static(piece.as_bytes()))).collect::<Vec<_>>()))
+        Body::from_stream(stream::iter(
+            pieces.iter().map(|piece| Ok::<_, std::io::Error>(Bytes::from_static(piece.as_bytes()))).collect::<Vec<_>>(),
+        ))
     }
 
     #[tokio::test]

@@ -149,7 +149,8 @@ impl Problem {
                 Told::new(StatusCode::REQUEST_TIMEOUT, "too-slow", &message).header(CONNECTION, "close")
             }
             Self::MediaType { said, accept, example } => {
-                let said = said.map_or_else(|| "no Content-Type was sent".to_owned(), |said| format!("Content-Type '{said}' is not taken here"));
+                let said =
+                    said.map_or_else(|| "no Content-Type was sent".to_owned(), |said| format!("Content-Type '{said}' is not taken here"));
                 let message = format!("{said}; send one of: {accept}. This line would have worked: {example}");
                 Told::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", &message).header(ACCEPT, accept)
             }

@@ -27,7 +27,7 @@ pub(crate) fn word(invalid: &Invalid) -> (String, Value) {
     for violation in by_path.values() {
         top.put(&violation.path, &violation.message);
     }
-    (message, top.into_value())
+    (message, nested(top.message, top.parts))
 }
 
 fn sentence(path: &str, message: &str) -> String {

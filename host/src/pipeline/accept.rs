@@ -34,17 +34,20 @@ pub(super) struct Match {
     pub(super) throttle: Option<Throttle>,
 }
 
+/// What a request is told.
+pub(super) type AcceptResult = Result<Vec<Accepted>, AcceptError>;
+
 /// One request's events.
 pub(super) struct Batch {
     pub(super) events: Vec<Prepared>,
     /// Events that register themselves.
     pub(super) register: Vec<(String, String, SourceEvent)>,
-    pub(super) answer: oneshot::Sender<Result<Vec<Accepted>, AcceptError>>,
+    pub(super) answer: oneshot::Sender<AcceptResult>,
     /// Given back when the batch is decided.
     pub(super) _bytes: tokio::sync::OwnedSemaphorePermit,
 }
 
-pub(super) async fn accept(pipeline: &Pipeline, events: Vec<NewEvent>) -> Result<Vec<Accepted>, AcceptError> {
+pub(super) async fn accept(pipeline: &Pipeline, events: Vec<NewEvent>) -> AcceptResult {
     let result = try_accept(pipeline, events).await;
     let counters = &pipeline.0.counters;
     match &result {
@@ -58,7 +61,7 @@ pub(super) async fn accept(pipeline: &Pipeline, events: Vec<NewEvent>) -> Result
     result
 }
 
-async fn try_accept(pipeline: &Pipeline, events: Vec<NewEvent>) -> Result<Vec<Accepted>, AcceptError> {
+async fn try_accept(pipeline: &Pipeline, events: Vec<NewEvent>) -> AcceptResult {
     if events.is_empty() {
         return Ok(Vec::new());
     }

@@ -8,15 +8,15 @@ use futures_util::FutureExt as _;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::model::{
-    Answer, AttemptSummary, Event, Failure, FailureCode, GuestRequest, HeaderValue, HookState, LogLevel, LogLine, Report, ResponseSummary, Timestamp,
+    Answer, AttemptSummary, Event, Failure, FailureCode, GuestRequest, HeaderValue, LogLevel, LogLine, Report, ResponseSummary, Timestamp,
     Usage,
 };
 use crate::policy::inflight::Seen;
-use crate::policy::retry::{self, Attempted, Verdict};
+use crate::policy::retry::{self, Attempted, Effect, Verdict};
 use crate::sandbox::{GuestReport, Invocation, RunLimits};
 use crate::store::{Claim, DeadKind, Settled, Settlement};
 
-use super::committer::Item;
+use super::committer::{Finished, Item};
 use super::deliver::Ended;
 use super::stats::{Counters, Outcome};
 use super::{HookEntry, Installed, Pipeline};
@@ -39,7 +39,7 @@ pub(super) async fn deliver(pipeline: Pipeline, entry: Arc<HookEntry>, claim: Cl
     let hook = claim.id.hook;
     let started = inner.clock.now();
     let first_tried = claim.first_tried.unwrap_or(started);
-    let (settlement, seen) = match load(&pipeline, &claim).await {
+    let (finished, seen) = match load(&pipeline, &claim).await {
         Ok(event) => {
             let number = claim.spent + 1;
             let one = Try { entry: &entry, event, delivery_id: claim.id.to_string(), number, first_tried, test: false };
@@ -47,10 +47,14 @@ pub(super) async fn deliver(pipeline: Pipeline, entry: Arc<HookEntry>, claim: Cl
             let seen = seen(&report);
             (settlement(&pipeline, &entry, &claim, first_tried, report), seen)
         }
-        Err(reason) => (Settlement { verdict: Settled::Dead { kind: DeadKind::Quarantined, reason }, attempt: None, hook_state: None }, Seen::Failed),
+        Err(reason) => {
+            let verdict = Settled::Dead { kind: DeadKind::Quarantined, reason };
+            ((Settlement { verdict, attempt: None, hook_state: None }, Effect::None), Seen::Failed)
+        }
     };
     // Fails only when the committer is gone: the claim is dropped and the attempt is made again at the next start.
-    let _ = inner.items.send(Item::Settle(Box::new((claim, settlement)))).await;
+    let (settlement, effect) = finished;
+    let _ = inner.items.send(Item::Settle(Box::new(Finished { claim, settlement, effect }))).await;
     inner.counters.running.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
     inner.dispatch.ended(Ended { hook, was_retry, seen });
     drop(permit);
@@ -193,8 +197,8 @@ fn seen(report: &Report) -> Seen {
     }
 }
 
-/// Judges the attempt and words the settlement.
-fn settlement(pipeline: &Pipeline, entry: &HookEntry, claim: &Claim, first_tried: Timestamp, report: Report) -> Settlement {
+/// Judges the attempt and words the settlement. What it means for the hook is applied by the one loop.
+fn settlement(pipeline: &Pipeline, entry: &HookEntry, claim: &Claim, first_tried: Timestamp, report: Report) -> (Settlement, Effect) {
     let inner = &pipeline.0;
     let (hook, settings) = (&entry.hook, inner.settings.load());
     let own = hook.delivery.retry.as_ref().map(|retry| retry.schedule_ms.iter().copied().map(Duration::from_millis).collect::<Vec<_>>());
@@ -208,7 +212,7 @@ fn settlement(pipeline: &Pipeline, entry: &HookEntry, claim: &Claim, first_tried
         profile: pipeline.profile(hook),
         schedule: own.as_deref().unwrap_or(&settings.schedule),
     };
-    let judgement = retry::judge(&attempted, ended(&report, now), &inner.store.hook_state(hook.no));
+    let judgement = retry::judge(&attempted, ended(&report, now));
     let (verdict, outcome) = match judgement.verdict {
         Verdict::Delivered => (Settled::Delivered, Outcome::Delivered),
         Verdict::RetryAt { due, spent, crashes } => (Settled::RetryAt { due, spent, first_tried, crashes }, Outcome::Retry),
@@ -216,9 +220,9 @@ fn settlement(pipeline: &Pipeline, entry: &HookEntry, claim: &Claim, first_tried
         Verdict::Quarantined(reason) => (Settled::Dead { kind: DeadKind::Quarantined, reason }, Outcome::Quarantined),
     };
     inner.counters.attempt(outcome, failure_code(&report, outcome), report.usage.fuel);
-    log_settled(entry, claim, &report, outcome, judgement.hook.as_ref());
+    log_settled(entry, claim, &report, outcome);
     let summary = summary(claim.spent + 1, report, outcome == Outcome::Delivered);
-    Settlement { verdict, attempt: Some(summary), hook_state: judgement.hook }
+    (Settlement { verdict, attempt: Some(summary), hook_state: None }, judgement.effect)
 }
 
 fn ended(report: &Report, now: Timestamp) -> retry::Ended<'_> {
@@ -278,7 +282,7 @@ fn jitter() -> f64 {
     bits as f64 / f64::from(u32::MAX)
 }
 
-fn log_settled(entry: &HookEntry, claim: &Claim, report: &Report, outcome: Outcome, state: Option<&HookState>) {
+fn log_settled(entry: &HookEntry, claim: &Claim, report: &Report, outcome: Outcome) {
     let (hook, delivery) = (&entry.hook.id, claim.id);
     let (attempt, ms, fuel) = (claim.spent + 1, report.duration.as_millis() as u64, report.usage.fuel);
     let status = report.response.as_ref().map(|response| response.status);
@@ -291,9 +295,6 @@ fn log_settled(entry: &HookEntry, claim: &Claim, report: &Report, outcome: Outco
             };
             tracing::warn!(%hook, %delivery, attempt, ms, fuel, status, outcome = outcome.as_str(), code, detail, "delivery.settled");
         }
-    }
-    if let Some(paused) = state.and_then(|state| state.paused_by_host.as_ref()) {
-        tracing::error!(%hook, reason = paused.reason, "hook.paused: its events queue and nothing is attempted until `paused` is set to false");
     }
 }
 

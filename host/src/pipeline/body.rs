@@ -15,8 +15,22 @@ pub(super) struct Draft {
 }
 
 const FIELDS: &[&str] = &[
-    "id", "created_at", "updated_at", "source", "event", "handler", "on_change", "snooze", "config", "name", "tags", "description", "enabled",
-    "paused", "delivery", "limits",
+    "id",
+    "created_at",
+    "updated_at",
+    "source",
+    "event",
+    "handler",
+    "on_change",
+    "snooze",
+    "config",
+    "name",
+    "tags",
+    "description",
+    "enabled",
+    "paused",
+    "delivery",
+    "limits",
 ];
 
 /// Kong's merge: written fields replace; `config` merges one level deep, so that unsent members of it are kept.
@@ -114,7 +128,8 @@ impl Check {
     fn integer(&mut self, name: &str) -> Option<i64> {
         // Lua has one kind of number: 60.0 is an integer to Kong.
         const EXACT: f64 = 9_007_199_254_740_992.0;
-        let whole = |value: &Value| value.as_f64().filter(|number| number.fract() == 0.0 && number.abs() <= EXACT).map(|number| number as i64);
+        let whole =
+            |value: &Value| value.as_f64().filter(|number| number.fract() == 0.0 && number.abs() <= EXACT).map(|number| number as i64);
         self.typed(name, "an integer", |value| value.as_i64().or_else(|| whole(value)))
     }
 
@@ -150,6 +165,9 @@ impl Check {
             self.wrong("name", format!("invalid value '{name}': the only accepted ascii characters are alphanumerics or ., -, _, and ~"));
         } else if Uuid::try_parse(&name).is_ok() {
             self.wrong("name", "must not be a UUID");
+        } else if name == "sources" {
+            // `/event-hooks/sources` is another thing.
+            self.wrong("name", "must not be 'sources'");
         }
         Some(name)
     }
@@ -215,14 +233,17 @@ mod tests {
             (json!({"handler":"log"}), vec!["source: required field missing"]),
             (json!({"handler":"log","source":""}), vec!["source: length must be at least 1"]),
             (json!({"handler":"log","source":"s","foo":1}), vec!["foo: unknown field"]),
-            (json!({"handler":"log","source":"s","snooze":"soon","on_change":"yes"}), vec!["on_change: expected a boolean", "snooze: expected an integer"]),
+            (
+                json!({"handler":"log","source":"s","snooze":"soon","on_change":"yes"}),
+                vec!["on_change: expected a boolean", "snooze: expected an integer"],
+            ),
             (json!({"handler":"log","source":"s","snooze":-1}), vec!["snooze: value must be at least 0"]),
             (json!({"handler":"log","source":"s","id":"x"}), vec!["id: expected a valid UUID"]),
             (json!({"handler":"log","source":"s","config":[]}), vec!["config: expected a record"]),
-            (json!({"handler":"log","source":"s","delivery":{"order":"x","nope":1}}), vec![
-                "delivery.nope: unknown field",
-                "delivery.order: unknown variant `x`, expected `none` or `hook`",
-            ]),
+            (
+                json!({"handler":"log","source":"s","delivery":{"order":"x","nope":1}}),
+                vec!["delivery.nope: unknown field", "delivery.order: unknown variant `x`, expected `none` or `hook`"],
+            ),
             (json!({"handler":"log","source":"s","event":null,"snooze":60.0,"config":null}), vec![]),
         ];
         for (entity, expected) in cases {
@@ -234,7 +255,9 @@ mod tests {
 
     #[test]
     fn a_patch_merges_config_one_level_deep() {
-        let Value::Object(entity) = json!({"handler":"log","source":"s","config":{"url":"u","headers":{"a":"1","b":"2"}}}) else { panic!("an object") };
+        let Value::Object(entity) = json!({"handler":"log","source":"s","config":{"url":"u","headers":{"a":"1","b":"2"}}}) else {
+            panic!("an object")
+        };
         let old = read(entity, |_| true, 0).expect("valid").hook;
         let Value::Object(body) = json!({"config":{"headers":{"c":"3"}},"event":"e"}) else { panic!("an object") };
         let merged = merge(&old, body);

@@ -92,9 +92,10 @@ impl Catalog {
     }
 
     pub(super) fn with_settings(&self, settings: &Settings) -> Self {
-        let renewed = self.handlers.iter().map(|(name, old)| {
-            (name.clone(), Arc::new(Installed::new(old.record.clone(), old.component.clone(), settings)))
-        });
+        let renewed = self
+            .handlers
+            .iter()
+            .map(|(name, old)| (name.clone(), Arc::new(Installed::new(old.record.clone(), old.component.clone(), settings))));
         Self { handlers: Arc::new(renewed.collect()), ..self.clone() }
     }
 

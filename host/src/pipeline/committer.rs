@@ -8,9 +8,10 @@ use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::model::{HandlerRecord, Hook, HookNo, HookState, SourceEvent};
+use crate::policy::retry::Effect;
 use crate::store::{Accept, Change, Claim, Durability, Fingerprint, Group, Remembered, Settlement, StoreError, Writer};
 
-use super::accept::{Batch, Prepared};
+use super::accept::{AcceptResult, Batch, Prepared};
 use super::stats::Counters;
 use super::{AcceptError, Accepted, ChangeError, Installed, Pipeline};
 
@@ -19,31 +20,55 @@ pub(super) enum Item {
     /// A request's events.
     Accept(Batch),
     /// A finished attempt.
-    Settle(Box<(Claim, Settlement)>),
+    Settle(Box<Finished>),
     /// A change of hooks, sources or handlers.
     Change(Box<Request>),
     /// The host stops; nothing comes after it.
     Stop,
 }
 
+/// A finished attempt. `effect` makes the settlement's hook state, here, where settlements have an order.
+pub(super) struct Finished {
+    pub(super) claim: Claim,
+    pub(super) settlement: Settlement,
+    pub(super) effect: Effect,
+}
+
 /// One change and who waits for it.
 pub(super) struct Request {
     pub(super) action: Action,
-    pub(super) answer: oneshot::Sender<Result<(), ChangeRefused>>,
+    pub(super) answer: oneshot::Sender<ChangeResult>,
 }
+
+/// What whoever waits for a change is told.
+pub(super) type ChangeResult = Result<(), ChangeRefused>;
 
 /// A change, prepared.
 pub(super) enum Action {
     /// A new hook; its number is given by the loop.
-    Create { hook: Hook, ping: Option<PingOf> },
-    /// A changed hook, if it still has the revision that was changed.
-    Replace { hook: Hook, was: u64, state: Option<HookState>, ping: Option<PingOf> },
+    Create {
+        hook: Hook,
+        ping: Option<PingOf>,
+    },
+    /// A changed hook, if it still has the revision that was changed. `resume` ends a pause by the host.
+    Replace {
+        hook: Hook,
+        was: u64,
+        resume: bool,
+        ping: Option<PingOf>,
+    },
     /// A hook goes; its ping may still be sent.
-    Delete { hook: Arc<Hook>, ping: Option<PingOf> },
+    Delete {
+        hook: Arc<Hook>,
+        ping: Option<PingOf>,
+    },
     /// A hook that was only kept for its last ping is gone for good.
     Forget(HookNo),
     PutSources(Vec<(String, String, SourceEvent)>),
-    DeleteSource { source: String, event: String },
+    DeleteSource {
+        source: String,
+        event: String,
+    },
     PutHandler(Box<(HandlerRecord, Installed)>),
 }
 
@@ -74,10 +99,12 @@ struct Loop {
 /// What has to happen once a group is on disk, or has failed.
 #[derive(Default)]
 struct After {
-    batches: Vec<(oneshot::Sender<Result<Vec<Accepted>, AcceptError>>, Vec<Accepted>)>,
-    changes: Vec<(oneshot::Sender<Result<(), ChangeRefused>>, Result<(), ChangeRefused>)>,
+    batches: Vec<(oneshot::Sender<AcceptResult>, Vec<Accepted>)>,
+    changes: Vec<(oneshot::Sender<ChangeResult>, ChangeResult)>,
     owing: Vec<HookNo>,
     settled: Vec<HookNo>,
+    /// Hooks whose state this group changes.
+    states: HashMap<HookNo, HookState>,
     throttled: u64,
     hooks_changed: bool,
     sources_changed: bool,
@@ -154,9 +181,14 @@ impl Loop {
                 self.decide_batch(batch, group, after);
             }
             Item::Settle(settled) => {
-                let (claim, settlement) = *settled;
-                after.settled.push(claim.id.hook);
-                group.settle(claim, settlement);
+                let Finished { claim, settlement, effect } = *settled;
+                let hook = claim.id.hook;
+                let hook_state = effect.on(&self.state_of(hook, after));
+                if let Some(state) = &hook_state {
+                    after.states.insert(hook, state.clone());
+                }
+                after.settled.push(hook);
+                group.settle(claim, Settlement { hook_state, ..settlement });
             }
             Item::Change(request) => {
                 after.must_sync = true;
@@ -169,6 +201,11 @@ impl Loop {
                 after.stop = true;
             }
         }
+    }
+
+    /// A hook's state as this group leaves it so far.
+    fn state_of(&self, hook: HookNo, after: &After) -> HookState {
+        after.states.get(&hook).cloned().unwrap_or_else(|| self.pipeline.0.store.hook_state(hook))
     }
 
     /// All of a request or nothing: every key is looked at before the first event is taken.
@@ -224,7 +261,7 @@ impl Loop {
         Accepted { id, key, deliveries, duplicate: false }
     }
 
-    fn decide_change(&self, action: Action, group: &mut Group<'_>, after: &mut After) -> Result<(), ChangeRefused> {
+    fn decide_change(&self, action: Action, group: &mut Group<'_>, after: &mut After) -> ChangeResult {
         let catalog = self.pipeline.0.catalog.load();
         let ping = match action {
             Action::Create { mut hook, ping } => {
@@ -237,14 +274,17 @@ impl Loop {
                 group.change(Change::PutHook(hook));
                 ping.map(|ping| ping(no))
             }
-            Action::Replace { hook, was, state, ping } => {
+            Action::Replace { hook, was, resume, ping } => {
                 let no = hook.no;
                 if group.hook_revision(no) != Some(was) {
                     return Err(ChangeRefused::Conflict);
                 }
                 name_is_free(&catalog, &hook)?;
                 group.change(Change::PutHook(hook));
-                if let Some(state) = state {
+                let state = self.state_of(no, after);
+                if resume && state.paused_by_host.is_some() {
+                    let state = HookState { paused_by_host: None, quarantines: 0, ..state };
+                    after.states.insert(no, state.clone());
                     group.change(Change::PutHookState(no, state));
                 }
                 after.settled.push(no);
@@ -292,6 +332,7 @@ impl Loop {
             inner.dispatch.rest();
         } else {
             self.renew_catalog(&after);
+            self.log_pauses(&after);
             Counters::add(&inner.counters.throttled, after.throttled);
         }
         let After { batches, changes, owing, settled, stop, .. } = after;
@@ -309,6 +350,13 @@ impl Loop {
         inner.dispatch.settled(settled);
         inner.dispatch.owing(owing);
         stop
+    }
+
+    fn log_pauses(&self, after: &After) {
+        for (no, state) in &after.states {
+            let (Some(paused), Some(hook)) = (&state.paused_by_host, self.pipeline.0.store.hook(*no)) else { continue };
+            tracing::error!(hook = %hook.id, reason = paused.reason, "hook.paused: its events queue and nothing is attempted until `paused` is written");
+        }
     }
 
     fn renew_catalog(&self, after: &After) {

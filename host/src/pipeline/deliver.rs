@@ -288,10 +288,9 @@ impl Pipeline {
     fn claim_any(&self, no: HookNo, now: Timestamp, may_retry: bool) -> Result<Claim, Option<Timestamp>> {
         let store = &self.0.store;
         let due = store.next_due(no);
-        if may_retry && due.is_some_and(|due| due <= now) {
-            if let Some(claim) = store.claim_due(no, now) {
-                return Ok(claim);
-            }
+        let is_due = may_retry && due.is_some_and(|due| due <= now);
+        if let Some(claim) = is_due.then(|| store.claim_due(no, now)).flatten() {
+            return Ok(claim);
         }
         let full = due.is_some() && store.counts(no).between_attempts >= self.0.limits.between_attempts;
         let first = if full { None } else { store.claim_first(no) };

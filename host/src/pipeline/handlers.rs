@@ -14,15 +14,16 @@ use super::{InstallError, Installed, Pipeline};
 /// Loads every handler and registers Kong's catalogue at first start.
 pub(super) async fn load_all(pipeline: &Pipeline, built_in: Vec<(String, Bytes)>) -> Result<(), InstallError> {
     if pipeline.0.store.sources().is_empty() {
-        let all = catalogue().into_iter().flat_map(|(source, events)| {
-            events.into_iter().map(move |(event, about)| (source.clone(), event, about)).collect::<Vec<_>>()
-        });
+        let all = catalogue()
+            .into_iter()
+            .flat_map(|(source, events)| events.into_iter().map(move |(event, about)| (source.clone(), event, about)).collect::<Vec<_>>());
         put(pipeline, Action::PutSources(all.collect())).await?;
     }
     let stored = pipeline.0.store.handlers();
     let uploaded = stored.iter().filter(|record| !record.built_in).map(|record| load_uploaded(pipeline, record.clone()));
     let built_in = built_in.into_iter().map(|(name, component)| load_built_in(pipeline, name, component));
-    let (built_in, _) = futures_util::future::join(futures_util::future::join_all(built_in), futures_util::future::join_all(uploaded)).await;
+    let (built_in, _) =
+        futures_util::future::join(futures_util::future::join_all(built_in), futures_util::future::join_all(uploaded)).await;
     built_in.into_iter().collect()
 }
 
@@ -47,7 +48,11 @@ async fn load_uploaded(pipeline: &Pipeline, record: Arc<HandlerRecord>) -> Resul
         Err(error) => Err(error.to_string()),
     };
     if let Err(reason) = &component {
-        tracing::error!(handler = record.name, reason, "an installed handler cannot be loaded; its hooks' attempts fail until it is installed again");
+        tracing::error!(
+            handler = record.name,
+            reason,
+            "an installed handler cannot be loaded; its hooks' attempts fail until it is installed again"
+        );
     }
     show(pipeline, record, component)
 }
@@ -60,7 +65,12 @@ fn show(pipeline: &Pipeline, record: Arc<HandlerRecord>, component: Result<Arc<s
 }
 
 /// Installs an upload. With `grant_asked` it may do what it asks for; without, it reaches nothing.
-pub(super) async fn install(pipeline: &Pipeline, name: &str, component: Bytes, grant_asked: bool) -> Result<Arc<HandlerRecord>, InstallError> {
+pub(super) async fn install(
+    pipeline: &Pipeline,
+    name: &str,
+    component: Bytes,
+    grant_asked: bool,
+) -> Result<Arc<HandlerRecord>, InstallError> {
     check_name(name)?;
     if pipeline.catalog().handler(name).is_some_and(|installed| installed.record.built_in) {
         return Err(InstallError::BuiltIn(name.into()));

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::model::{Hook, HookNo, HookState, Invalid, JsonText, NewEvent, Origin, PathPart, SourceEvent, Violation, is_built_in};
+use crate::model::{Hook, Invalid, JsonText, NewEvent, Origin, PathPart, SourceEvent, Violation, is_built_in};
 use crate::policy::admit::REGISTERED_MAX;
 
 use super::accept;
@@ -36,21 +36,16 @@ pub(super) async fn patch(pipeline: &Pipeline, id: Uuid, body: HookBody) -> Resu
         }
         hook.no = old.no;
         hook.revision = old.revision + 1;
-        let state = body.0.contains_key("paused").then(|| resumed(pipeline, old.no)).flatten();
+        // Writing `paused`, whatever its value, ends a pause by the host.
+        let resume = body.0.contains_key("paused");
         let ping = pipeline.ping_of(&hook, "update");
-        match change(pipeline, Action::Replace { hook, was: old.revision, state, ping }).await {
+        match change(pipeline, Action::Replace { hook, was: old.revision, resume, ping }).await {
             Ok(()) => return pipeline.catalog().hook(id).cloned().ok_or(ChangeError::NotFound),
             Err(ChangeRefused::Conflict) => {}
             Err(ChangeRefused::Error(error)) => return Err(error),
         }
     }
     Err(ChangeError::Busy("the hook is being changed by others; try again".into()))
-}
-
-/// Writing `paused`, whatever its value, ends a pause by the host.
-fn resumed(pipeline: &Pipeline, hook: HookNo) -> Option<HookState> {
-    let state = pipeline.0.store.hook_state(hook);
-    state.paused_by_host.is_some().then(|| HookState { paused_by_host: None, quarantines: 0, ..state })
 }
 
 pub(super) async fn delete(pipeline: &Pipeline, id: Uuid) -> Result<(), ChangeError> {

@@ -246,7 +246,10 @@ impl Running {
         let _ = self.claimer.await;
         inner.attempts.close();
         if tokio::time::timeout(drain, inner.attempts.wait()).await.is_err() {
-            tracing::warn!(running = inner.attempts.len(), "attempts still run after the drain limit (setting shutdown.drain); they are made again");
+            tracing::warn!(
+                running = inner.attempts.len(),
+                "attempts still run after the drain limit (setting shutdown.drain); they are made again"
+            );
         }
         if inner.items.send(Item::Stop).await.is_ok() {
             let committer = self.committer;

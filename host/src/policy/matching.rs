@@ -35,9 +35,10 @@ impl Index {
     pub fn matching(&self, source: &str, event: &str) -> Vec<Arc<Hook>> {
         let exact = self.exact.get(&(source.to_owned(), event.to_owned()));
         let any = self.any_event.get(source);
-        let by_pattern = self.patterns.iter().filter(|hook| {
-            matches(&hook.source, source) && hook.event.as_ref().is_none_or(|pattern| matches(pattern, event))
-        });
+        let by_pattern = self
+            .patterns
+            .iter()
+            .filter(|hook| matches(&hook.source, source) && hook.event.as_ref().is_none_or(|pattern| matches(pattern, event)));
         let mut found: Vec<Arc<Hook>> = exact.into_iter().flatten().chain(any.into_iter().flatten()).chain(by_pattern).cloned().collect();
         found.sort_unstable_by_key(|hook| hook.no);
         found

@@ -91,122 +91,144 @@ pub enum Verdict {
     Quarantined(String),
 }
 
+/// What an attempt means for the hook as a whole. It is applied where settlements have an order ([`Effect::on`]): attempts of one hook end at the same
+/// time, and each judges without knowing the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing.
+    None,
+    /// The handler came to an end of its own: no quarantine follows another.
+    Sound,
+    /// A quarantine; the fifth in a row pauses the hook.
+    Quarantine(PausedByHost),
+    /// The hook is paused.
+    Pause(PausedByHost),
+    /// No attempt of the hook starts before this.
+    Hold(Timestamp),
+}
+
+impl Effect {
+    /// The hook's state after this, or none if nothing changes.
+    pub fn on(&self, state: &HookState) -> Option<HookState> {
+        let state = state.clone();
+        match self {
+            Self::None => None,
+            Self::Sound => (state.quarantines > 0).then_some(HookState { quarantines: 0, ..state }),
+            Self::Quarantine(PausedByHost { at, reason }) => {
+                let quarantines = state.quarantines + 1;
+                if quarantines < QUARANTINES_MAX {
+                    return Some(HookState { quarantines, ..state });
+                }
+                let reason = format!("{quarantines} quarantines in a row; the last one: {reason}");
+                Some(HookState { quarantines: 0, paused_by_host: Some(PausedByHost { at: *at, reason }), ..state })
+            }
+            Self::Pause(paused) => state.paused_by_host.is_none().then(|| HookState { paused_by_host: Some(paused.clone()), ..state }),
+            Self::Hold(until) => (state.not_before < Some(*until)).then_some(HookState { not_before: Some(*until), ..state }),
+        }
+    }
+}
+
 /// The verdict and what it means for the hook as a whole.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judgement {
     /// For the delivery.
     pub verdict: Verdict,
-    /// The hook's state, if it changed.
-    pub hook: Option<HookState>,
+    /// For the hook.
+    pub effect: Effect,
 }
 
 /// Judges an attempt.
-pub fn judge(attempted: &Attempted<'_>, ended: Ended<'_>, hook: &HookState) -> Judgement {
+pub fn judge(attempted: &Attempted<'_>, ended: Ended<'_>) -> Judgement {
     match attempted.profile {
-        Profile::Durable => durable(attempted, ended, hook),
-        Profile::Kong => kong(attempted, ended, hook),
+        Profile::Durable => durable(attempted, ended),
+        Profile::Kong => kong(attempted, ended),
     }
 }
 
-fn durable(attempted: &Attempted<'_>, ended: Ended<'_>, hook: &HookState) -> Judgement {
+fn durable(attempted: &Attempted<'_>, ended: Ended<'_>) -> Judgement {
     match ended {
         Ended::Answered { control: Some("disable"), .. } => {
-            pause(attempted, hook, "the destination answered with the header webhook-delivery: disable".into())
+            pause(attempted, "the destination answered with the header webhook-delivery: disable".into())
         }
         Ended::Answered { control: Some("abort-message"), status, .. } => {
-            dead(hook, format!("the destination answered {status} with the header webhook-delivery: abort-message"))
+            exhausted(format!("the destination answered {status} with the header webhook-delivery: abort-message"))
         }
-        Ended::Done | Ended::Answered { status: 200..=299, .. } => delivered(hook),
-        Ended::Answered { status: 410, .. } => pause(attempted, hook, "the destination answered 410 Gone".into()),
-        Ended::Answered { status: 429 | 503, retry_after: Some(hint), .. } => hold(attempted, hook, hint.min(HOLD_MAX)),
-        Ended::Answered { status, .. } => on_schedule(attempted, hook, None, &format!("the destination answered {status}")),
-        Ended::Failed(failure) => failed(attempted, hook, failure),
+        Ended::Done | Ended::Answered { status: 200..=299, .. } => delivered(),
+        Ended::Answered { status: 410, .. } => pause(attempted, "the destination answered 410 Gone".into()),
+        Ended::Answered { status: 429 | 503, retry_after: Some(hint), .. } => hold(attempted, hint.min(HOLD_MAX)),
+        Ended::Answered { status, .. } => on_schedule(attempted, None, &format!("the destination answered {status}")),
+        Ended::Failed(failure) => failed(attempted, failure),
     }
 }
 
-fn failed(attempted: &Attempted<'_>, hook: &HookState, failure: &Failure) -> Judgement {
+fn failed(attempted: &Attempted<'_>, failure: &Failure) -> Judgement {
     let reason = format!("{}: {}", failure.code.as_str(), failure.detail);
     match failure.code {
-        FailureCode::PauseHook => pause(attempted, hook, failure.detail.clone()),
-        code if code.is_handler_crash() => crashed(attempted, hook, &reason),
-        code if !code.retryable() => dead(hook, reason),
-        _ => on_schedule(attempted, hook, failure.after, &reason),
+        FailureCode::PauseHook => pause(attempted, failure.detail.clone()),
+        code if code.is_handler_crash() => crashed(attempted, reason),
+        code if !code.retryable() => exhausted(reason),
+        _ => on_schedule(attempted, failure.after, &reason),
     }
 }
 
-fn on_schedule(attempted: &Attempted<'_>, hook: &HookState, after: Option<Duration>, reason: &str) -> Judgement {
+fn on_schedule(attempted: &Attempted<'_>, after: Option<Duration>, reason: &str) -> Judgement {
     let spent = attempted.spent + 1;
     let Some(gap) = attempted.schedule.get(attempted.spent as usize) else {
-        return dead(hook, format!("out of tries after {spent} attempts; the last one: {reason}"));
+        return exhausted(format!("out of tries after {spent} attempts; the last one: {reason}"));
     };
     let gap = gap.mul_f64(1.0 + 0.2 * attempted.jitter.clamp(0.0, 1.0)).max(after.unwrap_or_default());
     let verdict = Verdict::RetryAt { due: attempted.now.plus(gap), spent, crashes: attempted.crashes };
-    Judgement { verdict, hook: None }
+    Judgement { verdict, effect: Effect::None }
 }
 
-fn crashed(attempted: &Attempted<'_>, hook: &HookState, reason: &str) -> Judgement {
+fn crashed(attempted: &Attempted<'_>, reason: String) -> Judgement {
     let crashes = attempted.crashes + 1;
     if crashes >= CRASHES_MAX {
-        return quarantined(attempted, hook, format!("the handler crashed in {crashes} attempts; the last one: {reason}"));
+        let reason = format!("the handler crashed in {crashes} attempts; the last one: {reason}");
+        let effect = Effect::Quarantine(PausedByHost { at: attempted.now, reason: reason.clone() });
+        return Judgement { verdict: Verdict::Quarantined(reason), effect };
     }
-    let mut judgement = on_schedule(attempted, hook, None, reason);
-    if let Verdict::RetryAt { crashes: kept, .. } = &mut judgement.verdict {
-        *kept = crashes;
-    }
-    judgement
-}
-
-fn quarantined(attempted: &Attempted<'_>, hook: &HookState, reason: String) -> Judgement {
-    let quarantines = hook.quarantines + 1;
-    let mut state = HookState { quarantines, ..hook.clone() };
-    if quarantines >= QUARANTINES_MAX {
-        state.paused_by_host = Some(PausedByHost { at: attempted.now, reason: format!("{quarantines} quarantines in a row; the last one: {reason}") });
-        state.quarantines = 0;
-    }
-    Judgement { verdict: Verdict::Quarantined(reason), hook: Some(state) }
+    on_schedule(&Attempted { crashes, ..*attempted }, None, &reason)
 }
 
 /// The delivery stays owed and is due at once, so that it is the first one when the hook is resumed.
-fn pause(attempted: &Attempted<'_>, hook: &HookState, reason: String) -> Judgement {
+fn pause(attempted: &Attempted<'_>, reason: String) -> Judgement {
     let verdict = Verdict::RetryAt { due: attempted.now, spent: attempted.spent + 1, crashes: attempted.crashes };
-    let state = HookState { paused_by_host: Some(PausedByHost { at: attempted.now, reason }), ..hook.clone() };
-    Judgement { verdict, hook: Some(state) }
+    Judgement { verdict, effect: Effect::Pause(PausedByHost { at: attempted.now, reason }) }
 }
 
-/// All deliveries of the hook wait, and none has spent an attempt. A gate that is already later stays.
-fn hold(attempted: &Attempted<'_>, hook: &HookState, hint: Duration) -> Judgement {
-    let due = attempted.now.plus(hint).max(hook.not_before.unwrap_or_default());
+/// All deliveries of the hook wait, and none has spent an attempt.
+fn hold(attempted: &Attempted<'_>, hint: Duration) -> Judgement {
+    let due = attempted.now.plus(hint);
     let verdict = Verdict::RetryAt { due, spent: attempted.spent, crashes: attempted.crashes };
-    Judgement { verdict, hook: Some(HookState { not_before: Some(due), ..hook.clone() }) }
+    Judgement { verdict, effect: Effect::Hold(due) }
 }
 
-fn delivered(hook: &HookState) -> Judgement {
-    let state = (hook.quarantines > 0).then(|| HookState { quarantines: 0, ..hook.clone() });
-    Judgement { verdict: Verdict::Delivered, hook: state }
+fn delivered() -> Judgement {
+    Judgement { verdict: Verdict::Delivered, effect: Effect::Sound }
 }
 
-fn dead(hook: &HookState, reason: String) -> Judgement {
-    let state = (hook.quarantines > 0).then(|| HookState { quarantines: 0, ..hook.clone() });
-    Judgement { verdict: Verdict::Exhausted(reason), hook: state }
+fn exhausted(reason: String) -> Judgement {
+    Judgement { verdict: Verdict::Exhausted(reason), effect: Effect::Sound }
 }
 
 /// Profile `kong`: any HTTP answer is delivered; the first retry after 10 ms, doubling, at most a minute apart, given up once more than a
 /// minute has passed at a failure.
-fn kong(attempted: &Attempted<'_>, ended: Ended<'_>, hook: &HookState) -> Judgement {
+fn kong(attempted: &Attempted<'_>, ended: Ended<'_>) -> Judgement {
     const FIRST: Duration = Duration::from_millis(10);
     const GAP_MAX: Duration = Duration::from_secs(60);
     const GIVE_UP: Duration = Duration::from_secs(60);
     let failure = match ended {
-        Ended::Done | Ended::Answered { .. } => return delivered(hook),
+        Ended::Done | Ended::Answered { .. } => return delivered(),
         Ended::Failed(failure) => failure,
     };
     if attempted.now.since(attempted.first_tried) > GIVE_UP {
-        return dead(hook, "could not send entries due to max_retry_time exceeded. 1 queue entries were lost".into());
+        return exhausted("could not send entries due to max_retry_time exceeded. 1 queue entries were lost".into());
     }
     let gap = FIRST.saturating_mul(1 << attempted.spent.min(16)).min(GAP_MAX);
     let crashes = attempted.crashes + u32::from(failure.code.is_handler_crash());
     let verdict = Verdict::RetryAt { due: attempted.now.plus(gap), spent: attempted.spent + 1, crashes };
-    Judgement { verdict, hook: None }
+    Judgement { verdict, effect: Effect::None }
 }
 
 /// Reads `Retry-After` (RFC 9110 section 10.2.3): whole seconds, or an HTTP date; a past date is zero; anything else is none.
@@ -234,6 +256,11 @@ mod tests {
         Ended::Answered { status, retry_after: None, control: None }
     }
 
+    /// The state of a hook that had none, after this.
+    fn after(judgement: &Judgement) -> HookState {
+        judgement.effect.on(&HookState::default()).expect("a new state")
+    }
+
     fn retry_in(judgement: &Judgement) -> Option<u64> {
         match &judgement.verdict {
             Verdict::RetryAt { due, .. } => Some(due.since(NOW).as_millis() as u64),
@@ -243,94 +270,101 @@ mod tests {
 
     #[test]
     fn durable_delivers_on_2xx_alone_and_retries_the_rest_on_the_schedule() {
-        let state = HookState::default();
         for status in [200, 201, 204, 299] {
-            assert_eq!(judge(&attempted(Profile::Durable, 0), answered(status), &state).verdict, Verdict::Delivered);
+            assert_eq!(judge(&attempted(Profile::Durable, 0), answered(status)).verdict, Verdict::Delivered);
         }
         for status in [301, 302, 400, 404, 429, 500, 503] {
-            let judgement = judge(&attempted(Profile::Durable, 0), answered(status), &state);
+            let judgement = judge(&attempted(Profile::Durable, 0), answered(status));
             assert_eq!(retry_in(&judgement), Some(1000), "{status}");
-            assert_eq!(judgement.hook, None);
+            assert_eq!(judgement.effect, Effect::None);
         }
-        let gaps: Vec<_> = (0..12).map(|spent| retry_in(&judge(&attempted(Profile::Durable, spent), answered(500), &state))).collect();
+        let gaps: Vec<_> = (0..12).map(|spent| retry_in(&judge(&attempted(Profile::Durable, spent), answered(500)))).collect();
         let expected: Vec<_> = DURABLE.iter().map(|gap| Some(gap.as_millis() as u64)).chain([None]).collect();
         assert_eq!(gaps, expected);
-        let last = judge(&attempted(Profile::Durable, 11), answered(500), &state);
+        let last = judge(&attempted(Profile::Durable, 11), answered(500));
         assert_eq!(last.verdict, Verdict::Exhausted("out of tries after 12 attempts; the last one: the destination answered 500".into()));
     }
 
     #[test]
     fn jitter_only_adds() {
         let late = Attempted { jitter: 1.0, ..attempted(Profile::Durable, 1) };
-        assert_eq!(retry_in(&judge(&late, answered(500), &HookState::default())), Some(6000));
+        assert_eq!(retry_in(&judge(&late, answered(500))), Some(6000));
     }
 
     #[test]
     fn gone_and_disable_pause_the_hook_and_keep_the_delivery_owed() {
         let disable = Ended::Answered { status: 200, retry_after: None, control: Some("disable") };
         for ended in [answered(410), disable] {
-            let judgement = judge(&attempted(Profile::Durable, 0), ended, &HookState::default());
+            let judgement = judge(&attempted(Profile::Durable, 0), ended);
             assert_eq!(retry_in(&judgement), Some(0));
-            assert!(judgement.hook.expect("a new state").paused_by_host.is_some());
+            assert!(after(&judgement).paused_by_host.is_some());
         }
         let abort = Ended::Answered { status: 500, retry_after: None, control: Some("abort-message") };
-        assert!(matches!(judge(&attempted(Profile::Durable, 0), abort, &HookState::default()).verdict, Verdict::Exhausted(_)));
+        assert!(matches!(judge(&attempted(Profile::Durable, 0), abort).verdict, Verdict::Exhausted(_)));
     }
 
     #[test]
     fn a_retry_after_holds_the_whole_hook_and_spends_no_attempt() {
         let held = |seconds| Ended::Answered { status: 429, retry_after: Some(Duration::from_secs(seconds)), control: None };
-        let judgement = judge(&attempted(Profile::Durable, 3), held(7), &HookState::default());
+        let judgement = judge(&attempted(Profile::Durable, 3), held(7));
         assert_eq!(judgement.verdict, Verdict::RetryAt { due: NOW.plus(Duration::from_secs(7)), spent: 3, crashes: 0 });
-        assert_eq!(judgement.hook.expect("a new state").not_before, Some(NOW.plus(Duration::from_secs(7))));
-        let capped = judge(&attempted(Profile::Durable, 0), held(1_000_000), &HookState::default());
+        assert_eq!(after(&judgement).not_before, Some(NOW.plus(Duration::from_secs(7))));
+        let capped = judge(&attempted(Profile::Durable, 0), held(1_000_000));
         assert_eq!(retry_in(&capped), Some(36_000_000));
         let later = HookState { not_before: Some(NOW.plus(Duration::from_secs(60))), ..HookState::default() };
-        assert_eq!(retry_in(&judge(&attempted(Profile::Durable, 0), held(7), &later)), Some(60_000));
+        assert_eq!(judgement.effect.on(&later), None);
     }
 
     #[test]
     fn a_crashing_handler_is_tried_four_times_and_five_quarantines_pause_the_hook() {
         let trap = Failure::new(FailureCode::Trap, "boom");
-        let after = |crashes, state: &HookState| {
-            judge(&Attempted { crashes, spent: crashes, ..attempted(Profile::Durable, 0) }, Ended::Failed(&trap), state)
-        };
-        let mut state = HookState::default();
+        let crash = |crashes| judge(&Attempted { crashes, spent: crashes, ..attempted(Profile::Durable, 0) }, Ended::Failed(&trap));
         for crashes in 0..3 {
-            assert!(matches!(after(crashes, &state).verdict, Verdict::RetryAt { crashes: kept, .. } if kept == crashes + 1));
+            assert!(matches!(crash(crashes).verdict, Verdict::RetryAt { crashes: kept, .. } if kept == crashes + 1));
         }
+        let judgement = crash(3);
+        assert!(matches!(judgement.verdict, Verdict::Quarantined(_)));
+        let mut state = HookState::default();
         for quarantine in 1..=5 {
-            let judgement = after(3, &state);
-            assert!(matches!(judgement.verdict, Verdict::Quarantined(_)));
-            state = judgement.hook.expect("a new state");
+            state = judgement.effect.on(&state).expect("a new state");
             assert_eq!(state.paused_by_host.is_some(), quarantine == 5);
         }
         let one = HookState { quarantines: 1, ..HookState::default() };
-        assert_eq!(judge(&attempted(Profile::Durable, 0), Ended::Done, &one).hook.expect("a new state").quarantines, 0);
+        let sound = judge(&attempted(Profile::Durable, 0), Ended::Done).effect;
+        assert_eq!(sound.on(&one), Some(HookState::default()));
+        assert_eq!(sound.on(&HookState::default()), None);
+    }
+
+    #[test]
+    fn attempts_that_end_together_do_not_undo_each_other() {
+        let gone = judge(&attempted(Profile::Durable, 0), answered(410)).effect;
+        let delivered = judge(&attempted(Profile::Durable, 0), answered(200)).effect;
+        let paused = gone.on(&HookState { quarantines: 2, ..HookState::default() }).expect("a new state");
+        let after = delivered.on(&paused).expect("a new state");
+        assert!(after.paused_by_host.is_some());
+        assert_eq!(gone.on(&after), None);
     }
 
     #[test]
     fn what_a_handler_says_decides() {
-        let state = HookState::default();
-        let said = |failure: &Failure| judge(&attempted(Profile::Durable, 0), Ended::Failed(failure), &state);
+        let said = |failure: &Failure| judge(&attempted(Profile::Durable, 0), Ended::Failed(failure));
         assert!(matches!(said(&Failure::new(FailureCode::Reject, "no")).verdict, Verdict::Exhausted(reason) if reason == "reject: no"));
         let later = Failure { after: Some(Duration::from_secs(90)), ..Failure::new(FailureCode::Retry, "busy") };
         assert_eq!(retry_in(&said(&later)), Some(90_000));
         assert_eq!(retry_in(&said(&Failure::new(FailureCode::Connect, "refused"))), Some(1000));
-        assert!(said(&Failure::new(FailureCode::PauseHook, "stop")).hook.expect("a new state").paused_by_host.is_some());
+        assert!(after(&said(&Failure::new(FailureCode::PauseHook, "stop"))).paused_by_host.is_some());
     }
 
     #[test]
     fn kong_takes_any_answer_and_gives_up_after_fourteen_instant_failures() {
-        let state = HookState::default();
         for status in [200, 302, 404, 500] {
-            assert_eq!(judge(&attempted(Profile::Kong, 0), answered(status), &state).verdict, Verdict::Delivered);
+            assert_eq!(judge(&attempted(Profile::Kong, 0), answered(status)).verdict, Verdict::Delivered);
         }
         let refused = Failure::new(FailureCode::Connect, "refused");
         let (mut now, mut times) = (NOW, Vec::new());
         for spent in 0.. {
             times.push(now.since(NOW).as_millis());
-            let judgement = judge(&Attempted { now, ..attempted(Profile::Kong, spent) }, Ended::Failed(&refused), &state);
+            let judgement = judge(&Attempted { now, ..attempted(Profile::Kong, spent) }, Ended::Failed(&refused));
             match judgement.verdict {
                 Verdict::RetryAt { due, .. } => now = due,
                 Verdict::Delivered | Verdict::Exhausted(_) | Verdict::Quarantined(_) => break,

@@ -207,7 +207,8 @@ fn key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-            let wrong = |error: io::Error| io::Error::new(error.kind(), format!("{} is not a key of 32 bytes; remove it: {error}", path.display()));
+            let wrong =
+                |error: io::Error| io::Error::new(error.kind(), format!("{} is not a key of 32 bytes; remove it: {error}", path.display()));
             File::open(path)?.read_exact(&mut key).map_err(wrong)?;
         }
         Err(error) => return Err(error),

@@ -113,7 +113,8 @@ fn check_kind(bytes: &[u8]) -> Result<(), LoadError> {
         return Err(LoadError::new("not-wasm", "this is not WebAssembly: a component in its binary form is expected"));
     }
     if Parser::is_core_wasm(bytes) {
-        let message = "this is a core module; a handler is a component: build for wasm32-wasip2, or wrap it with `wasm-tools component new`";
+        let message =
+            "this is a core module; a handler is a component: build for wasm32-wasip2, or wrap it with `wasm-tools component new`";
         return Err(LoadError::new("core-module", message));
     }
     Ok(())
@@ -153,8 +154,7 @@ fn read_border(bytes: &[u8]) -> Result<Border, LoadError> {
 
 fn choose_version(border: &Border) -> Result<&'static Spoken, LoadError> {
     let prefix = format!("{PACKAGE}/handler@");
-    let built_for: Vec<Version> =
-        border.exports.iter().filter_map(|name| name.strip_prefix(&prefix)).filter_map(Version::parse).collect();
+    let built_for: Vec<Version> = border.exports.iter().filter_map(|name| name.strip_prefix(&prefix)).filter_map(Version::parse).collect();
     let serving = SPOKEN.iter().find(|spoken| built_for.iter().any(|version| spoken.version.serves(*version)));
     let speaks = SPOKEN.iter().map(|spoken| spoken.version.to_string()).collect::<Vec<_>>().join(", ");
     match (serving, built_for.first()) {

@@ -215,7 +215,9 @@ impl Budget {
             }
         };
         let origin = match (self.export, exceeded) {
-            (Export::Handle, _) | (_, Exceeded::Memory | Exceeded::Table | Exceeded::Handles | Exceeded::Log) => format!("setting {setting}"),
+            (Export::Handle, _) | (_, Exceeded::Memory | Exceeded::Table | Exceeded::Handles | Exceeded::Log) => {
+                format!("setting {setting}")
+            }
             (export, _) => format!("fixed for {}", export.as_str()),
         };
         Failure::new(code, format!("{text} ({origin})"))

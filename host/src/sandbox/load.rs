@@ -74,9 +74,10 @@ impl Inner {
         let place = self.place(NO_HOOK).await;
         let mut instance = Instance::new(&self.engine, self.egress.clone(), self.clock.clone(), place, 1);
         let turn = Turn { running: &self.running, hook: NO_HOOK, clock: &self.clock, budget: &budget, grants: None };
-        let described = instance.call(bound, turn, |exports, store| exports.describe(store)).await.map_err(|failure| {
-            LoadError::new("describe", format!("describe failed ({}): {}", failure.code.as_str(), failure.detail))
-        })?;
+        let described = instance
+            .call(bound, turn, |exports, store| exports.describe(store))
+            .await
+            .map_err(|failure| LoadError::new("describe", format!("describe failed ({}): {}", failure.code.as_str(), failure.detail)))?;
         check_description(described)
     }
 }

@@ -51,14 +51,14 @@ impl Meter {
 impl ResourceLimiter for Meter {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         self.last = 0;
-        if maximum.is_some_and(|maximum| desired > maximum) {
-            // The memory's own declared maximum: the guest's affair, not a limit of ours.
-            return Ok(false);
-        }
         let more = desired.saturating_sub(current) as u64;
         let sum = self.memory.saturating_add(more);
         if sum > self.memory_max {
             return self.refuse(Exceeded::Memory);
+        }
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            // The memory's own declared maximum: the guest's affair, not a limit of ours.
+            return Ok(false);
         }
         self.memory = sum;
         self.memory_peak = self.memory_peak.max(sum);
@@ -73,13 +73,14 @@ impl ResourceLimiter for Meter {
 
     fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         self.last = 0;
-        if maximum.is_some_and(|maximum| desired > maximum) {
-            return Ok(false);
-        }
         let more = desired.saturating_sub(current) as u64;
         let sum = self.tables.saturating_add(more);
+        // Before the declared maximum, because the pool lowers that to the size of its own tables.
         if sum > self.table_max {
             return self.refuse(Exceeded::Table);
+        }
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
         }
         self.tables = sum;
         self.last = more;

@@ -37,9 +37,7 @@ pub use engine::Pool;
 pub use limits::{Limits, RunLimits};
 
 use crate::egress::{Egress, Grants};
-use crate::model::{
-    Answer, CapabilityCall, Clock, Description, Digest, Event, Failure, HookNo, JsonText, LogLine, Timestamp, Usage,
-};
+use crate::model::{Answer, CapabilityCall, Clock, Description, Digest, Event, Failure, HookNo, JsonText, LogLine, Timestamp, Usage};
 use abi::{Bound, SPOKEN};
 use cache::Cache;
 use engine::Ticker;

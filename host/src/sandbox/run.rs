@@ -43,8 +43,7 @@ impl Sandbox {
             Some(instance) => instance,
             None => inner.fresh(*hook).await,
         };
-        let turn =
-            Turn { running: &inner.running, hook: *hook, clock: &inner.clock, budget: &budget, grants: Some(grants.clone()) };
+        let turn = Turn { running: &inner.running, hook: *hook, clock: &inner.clock, budget: &budget, grants: Some(grants.clone()) };
         let asked = asked(&invocation);
         let reply = instance.call(&*handler.bound, turn, |exports, store| exports.handle(store, asked)).await;
         let Trace { usage, logs, calls } = instance.finish();
@@ -69,7 +68,7 @@ impl Inner {
         self.living.acquire(hook).await
     }
 
-    async fn fresh(&self, hook: HookNo) -> Instance {
+    pub(super) async fn fresh(&self, hook: HookNo) -> Instance {
         let place = self.place(hook).await;
         Instance::new(&self.engine, self.egress.clone(), self.clock.clone(), place, self.attempts())
     }

@@ -116,9 +116,10 @@ impl Catalog {
         Ok(Some(Self { dir: dir.to_owned(), seam: seam.clone(), current: RwLock::new(Arc::new(database)) }))
     }
 
-    /// Makes an empty one and makes it current.
-    pub(super) fn create(dir: &Path, seam: &Seam) -> Result<Self, StoreError> {
+    /// Makes one that holds only `key` and `value`, by which it is known to be one, and makes it current.
+    pub(super) fn create(dir: &Path, seam: &Seam, key: &[u8], value: &[u8]) -> Result<Self, StoreError> {
         let database = Self::begin(dir, seam, FaultPoint::Setup)?;
+        database.put(key, value)?;
         Self::finish(dir, seam, FaultPoint::Setup, &database)?;
         Ok(Self { dir: dir.to_owned(), seam: seam.clone(), current: RwLock::new(Arc::new(database)) })
     }
@@ -229,7 +230,8 @@ impl Catalog {
         let mut rows = guarded(&database.place, || Ok(database.db.range(from..to)))?;
         while let Some(row) = guarded(&database.place, || Ok(if backwards { rows.next_back() } else { rows.next() }))? {
             let (key, row) = row.map_err(|e| database.error(e))?;
-            let (whole, part) = key.split_at_checked(key.len().wrapping_sub(PART_KEY_BYTES)).ok_or_else(|| corrupt("a key is cut short"))?;
+            let (whole, part) =
+                key.split_at_checked(key.len().wrapping_sub(PART_KEY_BYTES)).ok_or_else(|| corrupt("a key is cut short"))?;
             if part != [0, 0] {
                 continue;
             }

@@ -14,6 +14,12 @@ pub(super) fn usage(dir: &Path) -> u64 {
     entries.flatten().map(of).sum()
 }
 
+/// Bytes that one file takes on disk; nothing if it is not there.
+pub(super) fn file_usage(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata(path).map_or(0, |meta| meta.blocks() * 512)
+}
+
 /// Bytes that we may still write where `path` lies.
 pub(super) fn free(path: &Path) -> std::io::Result<u64> {
     let stat = rustix::fs::statvfs(path)?;

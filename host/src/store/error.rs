@@ -60,17 +60,9 @@ impl StoreError {
         match source {
             sled::Error::Io(source) => Self::io(place, source),
             sled::Error::Corruption { .. } | sled::Error::CollectionNotFound(_) => Self::corrupt(place, source.to_string()),
-            sled::Error::Unsupported(_) | sled::Error::ReportableBug(_) => Self::Io { place: place.into(), source: io::Error::other(source) },
-        }
-    }
-
-    /// The same error for another reader: `io::Error` cannot be cloned.
-    pub(crate) fn again(&self) -> Self {
-        match self {
-            Self::Io { place, source } => Self::Io { place: place.clone(), source: io::Error::new(source.kind(), source.to_string()) },
-            Self::Corrupt { place, what } => Self::corrupt(place.clone(), what.clone()),
-            Self::Full { place } => Self::Full { place: place.clone() },
-            Self::Conflict(text) => Self::Conflict(text.clone()),
+            sled::Error::Unsupported(_) | sled::Error::ReportableBug(_) => {
+                Self::Io { place: place.into(), source: io::Error::other(source) }
+            }
         }
     }
 }

@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use super::StoreError;
 use super::entity::{HookStateV1, read_handler, read_hook, read_source, write_handler, write_hook, write_source};
+use super::nouns::Change;
 use super::record::{Blob, read, write};
 use super::seam::FaultPoint;
 use super::secret::Sealer;
 use super::shared::Shared;
 use super::state::State;
 use crate::model::{CommitNo, EventNo, HookNo};
-use super::nouns::Change;
 
 const MAGIC: &[u8; 8] = b"THexprt\x01";
 const FILE: &str = "entities";

@@ -109,8 +109,12 @@ impl State {
         puts.extend(dirty.handlers.iter().map(|name| Put::Handler(name.clone(), self.handlers.get(name).cloned())));
         puts.extend(dirty.marks.iter().map(|key| Put::Mark(*key, self.throttle.get(*key))));
         puts.extend(dirty.replays.iter().map(|id| Put::Replay(*id, self.queue(id.hook).and_then(|q| q.replay((id.event, id.generation))))));
-        puts.extend(dirty.waiting.iter().map(|id| Put::Waiting(*id, self.queue(id.hook).and_then(|q| q.waiting((id.event, id.generation))))));
-        puts.extend(dirty.owed.iter().map(|(no, chunk)| Put::Owed(*no, *chunk, self.queue(*no).and_then(|q| q.owed().chunk_bytes(*chunk)))));
+        puts.extend(
+            dirty.waiting.iter().map(|id| Put::Waiting(*id, self.queue(id.hook).and_then(|q| q.waiting((id.event, id.generation))))),
+        );
+        puts.extend(
+            dirty.owed.iter().map(|(no, chunk)| Put::Owed(*no, *chunk, self.queue(*no).and_then(|q| q.owed().chunk_bytes(*chunk)))),
+        );
         puts.extend(dirty.moved.iter().map(|no| Put::Moved(*no, self.moved.get(no).copied())));
         Some(Folding { upto: self.last, next_hook: self.next_hook, next_event: self.next_event, puts, dirty })
     }
@@ -207,7 +211,11 @@ impl Shared {
         // The settling thread did not wait for the journal to learn what lists show of the event; here is the time.
         let brief = match &entry.brief {
             Some(brief) => Some(brief.clone()),
-            None => self.event(id.event)?.map(|event| EventBrief::from(&*event)),
+            // One whose event was lost to damage is listed without it.
+            None => match self.event(id.event) {
+                Err(StoreError::Corrupt { .. }) => None,
+                event => event?.map(|event| EventBrief::from(&*event)),
+            },
         };
         let row = write_dead(&DeadEntry { dead: entry.dead.clone(), brief });
         tally.count += 1;

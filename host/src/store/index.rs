@@ -24,8 +24,7 @@ pub(super) struct Index {
 impl Index {
     /// Of a segment that is being sealed.
     pub(super) fn of(window: &Window) -> Self {
-        let mut settles: Vec<_> =
-            window.settles.iter().flat_map(|(hook, settles)| settles.iter().map(|settle| (*hook, *settle))).collect();
+        let mut settles: Vec<_> = window.settles.iter().flat_map(|(hook, settles)| settles.iter().map(|settle| (*hook, *settle))).collect();
         settles.sort_unstable();
         let mut copies = window.copies.clone();
         copies.sort_unstable();

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 
 use super::StoreError;
@@ -42,6 +42,10 @@ pub(super) struct Slot {
     index_written: OnceLock<()>,
     /// When it was last used, in uses of the journal.
     used: AtomicU64,
+    /// The last commit when nobody was found to need it; 0: it is needed, or was not looked at.
+    pub(super) unneeded_at: AtomicU64,
+    /// It could not be read for copying; it is left alone until the next start.
+    pub(super) damaged: AtomicBool,
 }
 
 /// An open database is kept by `held`, or by whoever still reads from it; there must never be two.
@@ -61,6 +65,8 @@ impl Slot {
             index: Mutex::default(),
             index_written: OnceLock::new(),
             used: AtomicU64::new(0),
+            unneeded_at: AtomicU64::new(0),
+            damaged: AtomicBool::new(false),
         }
     }
 
@@ -120,15 +126,7 @@ impl Journal {
             seam.write_file(FaultPoint::Setup, &path, &mark_bytes(CommitNo(0)))?;
         }
         let mark = OpenOptions::new().read(true).write(true).open(&path).map_err(|e| StoreError::file(&path, e))?;
-        Ok(Self {
-            dir,
-            seam,
-            slots: RwLock::new(slots),
-            uses: AtomicU64::new(0),
-            commits: Mutex::default(),
-            spare: Mutex::new(()),
-            mark,
-        })
+        Ok(Self { dir, seam, slots: RwLock::new(slots), uses: AtomicU64::new(0), commits: Mutex::default(), spare: Mutex::new(()), mark })
     }
 
     pub(super) fn slots(&self) -> Vec<Arc<Slot>> {
@@ -224,7 +222,16 @@ impl Journal {
         self.seam.rename(FaultPoint::Rotate, &self.dir.join(SPARE), &dir)?;
         drop(guard);
         let slot = Arc::new(Slot::new(dir, first));
-        let open = self.open(&slot)?;
+        let open = match self.open(&slot) {
+            Ok(open) => open,
+            Err(e) => {
+                // The segment before goes on with this number, so no other may claim to begin with it.
+                self.seam
+                    .remove(FaultPoint::Rotate, &slot.dir)
+                    .map_err(|left| StoreError::io(left.to_string(), std::io::Error::other(e.to_string())))?;
+                return Err(e);
+            }
+        };
         self.slots.write().unwrap_or_else(PoisonError::into_inner).push(slot.clone());
         Ok((slot, open))
     }

@@ -24,6 +24,8 @@ const NAP: Duration = Duration::from_millis(250);
 const ROUND_EVERY: Duration = Duration::from_secs(2);
 /// So many changed entries are folded at once, whatever the time.
 const DIRTY_MAX: usize = 50_000;
+/// Free disk, beside twice the catalog, from which it is written anew.
+const RENEW_BYTES: u64 = 16 * 1024 * 1024;
 /// The reserve: two segments that are given back when the disk is full.
 pub(super) const RESERVE: &str = "reserve";
 
@@ -44,10 +46,13 @@ pub(super) fn start(shared: &Arc<Shared>) -> Result<JoinHandle<()>, StoreError> 
 fn run(shared: &Shared) {
     let now = shared.clock.instant();
     let mut rounds = Rounds { folded: now, exported: now, round: now };
+    let mut nap = NAP;
     shared.measure();
-    while shared.nap() {
+    while shared.nap(nap) {
+        nap = NAP;
         if let Err(e) = shared.turn(&mut rounds) {
             shared.trouble(&e);
+            nap = ROUND_EVERY;
         }
     }
 }
@@ -60,9 +65,9 @@ impl Shared {
     }
 
     /// Waits for the bell. False: stop.
-    fn nap(&self) -> bool {
+    fn nap(&self, at_most: Duration) -> bool {
         let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.bell.wait_timeout_while(wanted, NAP, |wanted| !wanted.stop && !wanted.soon);
+        let waited = self.bell.wait_timeout_while(wanted, at_most, |wanted| !wanted.stop && !wanted.soon);
         let (mut wanted, _) = waited.unwrap_or_else(PoisonError::into_inner);
         wanted.soon = false;
         !wanted.stop
@@ -81,6 +86,7 @@ impl Shared {
                 tracing::warn!(%error, "the store's housekeeping waits for room");
                 self.measure();
             }
+            StoreError::Io { .. } | StoreError::Corrupt { .. } | StoreError::Conflict(_) if self.poison.get().is_some() => {}
             StoreError::Io { .. } | StoreError::Corrupt { .. } | StoreError::Conflict(_) => {
                 tracing::error!(%error, "the store's housekeeping failed");
                 self.poison(error);
@@ -117,7 +123,7 @@ impl Shared {
             Ok(_) => Ok(()),
             Err(e @ StoreError::Full { .. }) => {
                 self.measure();
-                if super::disk::free(&self.dir).is_ok_and(|free| free > self.limits.disk_floor) {
+                if super::disk::free(&self.dir).is_ok_and(|free| free > 2 * self.catalog.disk_bytes() + RENEW_BYTES) {
                     self.catalog.renew()?;
                     return self.fold().map(drop);
                 }

@@ -93,7 +93,8 @@ impl Shared {
         let mut sources = Vec::new();
         {
             let state = self.state();
-            let keys = state.window.settles.get(&hook).into_iter().flatten().map(|(no, generation, _)| (*no, *generation)).collect();
+            let settles = state.windows().filter_map(|window| window.settles.get(&hook)).flatten();
+            let keys = settles.map(|(no, generation, _)| (*no, *generation)).collect();
             sources.push(Source { last_event: EventNo(u64::MAX), settles: Settles::Loaded(keys) });
         }
         for slot in self.journal.slots().into_iter().rev() {
@@ -200,7 +201,7 @@ impl Shared {
             }
         }
         let state = self.state();
-        let active = state.window.settles.get(&id.hook).into_iter().flatten();
+        let active = state.windows().filter_map(|window| window.settles.get(&id.hook)).flatten();
         commits.extend(active.filter(|(no, generation, _)| (*no, *generation) == key).map(|(.., commit)| *commit));
         Ok(commits.into_iter().collect())
     }
@@ -279,7 +280,8 @@ impl Shared {
             Some(brief) => Some(brief.clone()),
             None => self.event(id.event)?.map(|event| (&*event).into()),
         };
-        let matches = |wanted: &Option<String>, has: Option<&Arc<str>>| wanted.as_ref().is_none_or(|wanted| has.is_some_and(|has| **has == **wanted));
+        let matches =
+            |wanted: &Option<String>, has: Option<&Arc<str>>| wanted.as_ref().is_none_or(|wanted| has.is_some_and(|has| **has == **wanted));
         if !matches(&filter.source, event.as_ref().map(|e| &e.source)) || !matches(&filter.event, event.as_ref().map(|e| &e.name)) {
             return Ok(None);
         }

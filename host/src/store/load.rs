@@ -24,13 +24,13 @@ pub(super) fn load(catalog: &Catalog, sealer: &Sealer, state: &mut State) -> Res
     // Loading went through the same doors as changing; nothing of it is news to the catalog.
     state.dirty = super::state::Dirty::default();
     state.unexported = true;
-    if let Some(meta) = catalog.get(&keys::meta(META))? {
-        let meta: MetaV1 = read("catalog, meta", &meta)?;
-        state.folded = CommitNo(meta.folded);
-        state.last = state.folded;
-        state.next_hook = state.next_hook.max(HookNo(meta.next_hook));
-        state.next_event = state.next_event.max(EventNo(meta.next_event));
-    }
+    // A new catalog has it from the beginning. sled opens a file that it does not know as an empty database, and says nothing.
+    let meta = catalog.get(&keys::meta(META))?.ok_or_else(|| StoreError::corrupt("catalog", "it has lost what it held"))?;
+    let meta: MetaV1 = read("catalog, meta", &meta)?;
+    state.folded = CommitNo(meta.folded);
+    state.last = state.folded;
+    state.next_hook = state.next_hook.max(HookNo(meta.next_hook));
+    state.next_event = state.next_event.max(EventNo(meta.next_event));
     Ok(())
 }
 

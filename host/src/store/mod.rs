@@ -60,9 +60,7 @@ pub use nouns::{
 pub use seam::{FaultPoint, Observer, Seam};
 pub use writer::Writer;
 
-use crate::model::{
-    Clock, DeliveryId, Digest, Event, EventNo, HandlerRecord, Hook, HookNo, HookState, Sources, Timestamp,
-};
+use crate::model::{Clock, DeliveryId, Digest, Event, EventNo, HandlerRecord, Hook, HookNo, HookState, Sources, Timestamp};
 
 /// An open store.
 pub struct Opened {

@@ -350,7 +350,7 @@ pub struct Stats {
     pub oldest_owed_at: Option<Timestamp>,
     /// Remembered keys.
     pub keys: u64,
-    /// Keys forgotten early because there were more than `keys.max`.
+    /// Keys forgotten early because there were more than `store.keys_max`.
     pub keys_forgotten: u64,
     /// Throttle marks forgotten because there were more than the limit.
     pub throttle_forgotten: u64,

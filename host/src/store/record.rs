@@ -212,6 +212,9 @@ pub(super) fn read_id((event, hook, generation): DeliveryV1) -> DeliveryId {
     DeliveryId { event: EventNo(event), hook: HookNo(hook), generation: Generation(generation) }
 }
 
+/// Target, status or code and text, microseconds.
+type CallV1 = (String, Result<u16, (String, String)>, u64);
+
 /// One attempt.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct AttemptV1 {
@@ -224,22 +227,13 @@ pub(super) struct AttemptV1 {
     /// Code, detail, the delay the handler asked for in milliseconds.
     failure: Option<(String, String, Option<u64>)>,
     logs: Vec<(u8, String)>,
-    /// Target, status or code and text, microseconds.
-    calls: Vec<(String, Result<u16, (String, String)>, u64)>,
+    calls: Vec<CallV1>,
     response_headers: Vec<(String, String)>,
     response_body: String,
 }
 
-const LEVELS: [LogLevel; 8] = [
-    LogLevel::Debug,
-    LogLevel::Info,
-    LogLevel::Notice,
-    LogLevel::Warn,
-    LogLevel::Err,
-    LogLevel::Crit,
-    LogLevel::Alert,
-    LogLevel::Emerg,
-];
+const LEVELS: [LogLevel; 8] =
+    [LogLevel::Debug, LogLevel::Info, LogLevel::Notice, LogLevel::Warn, LogLevel::Err, LogLevel::Crit, LogLevel::Alert, LogLevel::Emerg];
 
 /// The stable names of failure codes are what is stored.
 fn read_code(name: &str) -> Result<FailureCode, String> {
@@ -282,7 +276,7 @@ impl TryFrom<AttemptV1> for AttemptSummary {
             let level = *LEVELS.get(usize::from(level)).ok_or_else(|| format!("log level {level} is not known to this version"))?;
             Ok::<_, String>(LogLine { level, text })
         };
-        let call = |(target, outcome, duration_us): (String, Result<u16, (String, String)>, u64)| {
+        let call = |(target, outcome, duration_us): CallV1| {
             let outcome = match outcome {
                 Ok(status) => CallOutcome::Status(status),
                 Err((code, text)) => CallOutcome::Failed(read_code(&code)?, text),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::cache::Cache;
 use super::catalog::Catalog;
+use super::fold::{META, MetaV1};
 use super::index::{self, Index};
 use super::item::{Commit, Effect};
 use super::journal::{Journal, Slot, segment_no};
@@ -23,7 +24,7 @@ use super::shared::{Parts, Shared};
 use super::state::State;
 use super::window::{Summary, Window};
 use super::writer::Writer;
-use super::{Opened, Store, StoreError, export, load};
+use super::{Opened, Store, StoreError, export, keys, load, record};
 use crate::model::{Clock, CommitNo, EventNo, Timestamp};
 
 /// The format of the data folder as a whole.
@@ -115,12 +116,14 @@ fn make_folder(dir: &Path) -> Result<(), StoreError> {
 
 fn take_lock(dir: &Path) -> Result<File, StoreError> {
     let path = dir.join("lock");
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(|e| StoreError::file(&path, e))?;
+    let file =
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(|e| StoreError::file(&path, e))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => {
-            Err(StoreError::Conflict(format!("{}: another tenterhook uses this data folder; stop it, or use another folder", dir.display())))
-        }
+        Err(fs::TryLockError::WouldBlock) => Err(StoreError::Conflict(format!(
+            "{}: another tenterhook uses this data folder; stop it, or use another folder",
+            dir.display()
+        ))),
         Err(fs::TryLockError::Error(e)) => Err(StoreError::file(&path, e)),
     }
 }
@@ -130,7 +133,9 @@ fn check_format(dir: &Path, seam: &Seam) -> Result<(), StoreError> {
     let path = dir.join("format");
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return seam.write_file(FaultPoint::Setup, &path, format!("{FORMAT}\n").as_bytes()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            return seam.write_file(FaultPoint::Setup, &path, format!("{FORMAT}\n").as_bytes());
+        }
         Err(e) => return Err(StoreError::file(&path, e)),
     };
     let number: u32 = text.trim().parse().map_err(|_| StoreError::corrupt(path.display().to_string(), "this is no format number"))?;
@@ -213,7 +218,8 @@ impl Opening<'_> {
         let cache = std::mem::replace(&mut state.cache, Cache::new(0));
         *state = State::new(cache, state.throttle_most);
         let exported = export::import(self.dir, self.sealer, state)?;
-        Ok((Catalog::create(self.dir, self.seam)?, exported))
+        let meta = MetaV1 { folded: 0, next_hook: state.next_hook.0, next_event: state.next_event.0 };
+        Ok((Catalog::create(self.dir, self.seam, &keys::meta(META), &record::write(1, &meta))?, exported))
     }
 
     /// Reads every segment as far as it must be read.
@@ -224,11 +230,14 @@ impl Opening<'_> {
         limits: &Limits,
         exported: Option<CommitNo>,
     ) -> Result<Read, StoreError> {
-        let mut found: Vec<(CommitNo, PathBuf)> = self.entries(&self.journal_dir())?.into_iter().filter_map(|path| Some((segment_no(&path)?, path))).collect();
+        let mut found: Vec<(CommitNo, PathBuf)> =
+            self.entries(&self.journal_dir())?.into_iter().filter_map(|path| Some((segment_no(&path)?, path))).collect();
         found.retain(|(_, path)| path.extension().is_none());
         found.sort();
         let newest = found.last().map(|(no, _)| *no);
-        let mut read = Read { slots: Vec::new(), active: None, last: state.folded };
+        // What comes before the newest segment was synced before that was begun; all of it may have been dropped since.
+        let before = newest.map_or(CommitNo(0), |no| CommitNo(no.0.saturating_sub(1)));
+        let mut read = Read { slots: Vec::new(), active: None, last: before };
         for (first, path) in found {
             let slot = Arc::new(Slot::new(path, first));
             if Some(first) != newest && self.use_index(&slot, state, keys, limits) {
@@ -280,7 +289,7 @@ impl Opening<'_> {
     }
 
     fn read_commit(
-        &self,
+        &mut self,
         commit: &Commit,
         bytes: u64,
         window: &mut Window,
@@ -288,6 +297,10 @@ impl Opening<'_> {
         exported: Option<CommitNo>,
     ) -> Result<(), StoreError> {
         let new = commit.no > state.folded;
+        let expected = state.last.next();
+        if new && commit.no > expected && exported.is_none() {
+            self.notes.push(format!("journal: commits {expected} to {} are missing", commit.no.0 - 1));
+        }
         window.commit(commit.no, commit.at, bytes);
         for item in commit.items()? {
             let effect = commit.effect(item, self.sealer)?;
@@ -334,10 +347,16 @@ impl Opening<'_> {
     /// Numbers go on above everything that was ever used; a lost tail is named.
     fn finish(&mut self, state: &mut State, read: &Read, marked: CommitNo, catalog: &Catalog) -> Result<(), StoreError> {
         let known = read.last.max(state.folded);
-        if marked > read.last.max(CommitNo(0)) && marked > known {
+        let synced = marked.max(state.folded);
+        if synced > read.last {
+            let folded = if state.folded > read.last {
+                format!("; what those up to {} settled and owe is in the catalog", state.folded)
+            } else {
+                String::new()
+            };
             self.notes.push(format!(
-                "journal: commits {} to {marked} were synced and are gone: the tail of the newest segment is damaged",
-                known.next()
+                "journal: commits {} to {synced} were synced and are gone: the tail of the newest segment is damaged{folded}",
+                read.last.next()
             ));
         }
         state.last = known.max(marked);

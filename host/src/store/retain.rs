@@ -4,6 +4,7 @@
 //! events are needed, they are copied, by the committer, as an ordinary commit. One that is needed more is backlog and stays.
 
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::StoreError;
@@ -69,20 +70,37 @@ impl Shared {
     pub(super) fn retain(&self) -> Result<(), StoreError> {
         self.forget_moved();
         for slot in self.unwanted() {
-            let needed = self.needed(&slot)?;
-            let (folded, last) = {
-                let state = self.state();
-                (state.folded, state.last)
-            };
-            let events = slot.summary().map_or(0, |summary| summary.events);
-            if needed.is_empty() {
-                // That nobody needs it must be in the catalog, and durable, before the records go.
-                if folded == last && folded >= slot.summary().map_or(last, |s| s.last_commit) {
-                    self.drop_segment(&slot)?;
+            match self.retain_slot(&slot) {
+                // A segment that cannot be read keeps what it has; the others go on.
+                Err(error @ StoreError::Corrupt { .. }) => {
+                    tracing::error!(%error, "a segment cannot be read for copying and is kept as it is");
+                    slot.damaged.store(true, Ordering::Relaxed);
                 }
-            } else if needed.len() * COPY_ONE_IN < events + self.index(&slot)?.copies().len() as u64 && self.stragglers.is_empty() {
-                self.stragglers.put(self.read_stragglers(&needed)?);
+                other => other?,
             }
+        }
+        Ok(())
+    }
+
+    fn retain_slot(&self, slot: &Arc<Slot>) -> Result<(), StoreError> {
+        let needed = self.needed(slot)?;
+        let (folded, last) = {
+            let state = self.state();
+            (state.folded, state.last)
+        };
+        if needed.is_empty() {
+            // That nobody needs it must be in the catalog, and durable, before the records go: at the next look, if folding has come that far.
+            match slot.unneeded_at.load(Ordering::Relaxed) {
+                0 => slot.unneeded_at.store(last.0.max(1), Ordering::Relaxed),
+                at if folded.0 >= at => self.drop_segment(slot)?,
+                _ => {}
+            }
+            return Ok(());
+        }
+        slot.unneeded_at.store(0, Ordering::Relaxed);
+        let records = slot.summary().map_or(0, |summary| summary.events) + self.index(slot)?.copies().len() as u64;
+        if needed.len() * COPY_ONE_IN < records && self.stragglers.is_empty() {
+            self.stragglers.put(self.read_stragglers(&needed)?);
         }
         Ok(())
     }
@@ -93,7 +111,7 @@ impl Shared {
         let mut kept_bytes = 0;
         let mut unwanted = Vec::new();
         for slot in self.journal.slots().into_iter().rev() {
-            let Some(summary) = slot.summary() else { continue };
+            let Some(summary) = slot.summary().filter(|_| !slot.damaged.load(Ordering::Relaxed)) else { continue };
             let owed = self.state().pinned(summary.first_event, summary.last_event()).len();
             // Backlog does not count as retention, and is not looked at before it shrinks.
             if owed > 0 && owed * COPY_ONE_IN >= summary.events {
@@ -120,8 +138,9 @@ impl Shared {
                 needed.insert(no);
             }
         }
-        for (no, commit) in index.copies() {
-            if state.moved.get(no) == Some(commit) && state.is_pinned(*no) {
+        if let (Some((first, _)), Some((last, _))) = (index.copies().first(), index.copies().last()) {
+            let pinned = state.pinned(*first, *last);
+            for (no, _) in index.copies().iter().filter(|(no, commit)| state.moved.get(no) == Some(commit) && pinned.contains(*no)) {
                 needed.insert(*no);
             }
         }
@@ -131,7 +150,9 @@ impl Shared {
     /// Where a record was copied to need not be known once nobody needs it.
     fn forget_moved(&self) {
         let mut state = self.state();
-        let done: Vec<EventNo> = state.moved.keys().copied().filter(|no| !state.is_pinned(*no)).collect();
+        let (Some(first), Some(last)) = (state.moved.keys().next(), state.moved.keys().next_back()) else { return };
+        let pinned = state.pinned(*first, *last);
+        let done: Vec<EventNo> = state.moved.keys().copied().filter(|no| !pinned.contains(*no)).collect();
         for no in done {
             state.moved.remove(&no);
             state.dirty.moved.insert(no);
@@ -180,12 +201,8 @@ impl Shared {
         // What the export does not hold yet may be in this segment alone, should the catalog be damaged later.
         self.export()?;
         self.journal.take_out(slot);
-        {
-            let mut state = self.state();
-            let summary = slot.summary().cloned().unwrap_or_default();
-            // Keep one sample below what remains, so that older owed events still have an age.
-            state.samples.retain(|no, _| !summary.holds_event(*no));
-        }
+        let summary = slot.summary().cloned().unwrap_or_default();
+        self.state().samples.retain(|no, _| !summary.holds_event(*no));
         let gone = slot.dir.with_extension("gone");
         self.seam.rename(FaultPoint::Drop, &slot.dir, &gone)?;
         self.seam.remove(FaultPoint::Remove, &slot.index_path())?;
@@ -202,7 +219,8 @@ impl Shared {
         if count == 0 {
             return Ok(());
         }
-        let oldest = Timestamp(self.clock.now().0.saturating_sub(i64::try_from(self.limits.dead_letters_age.as_millis()).unwrap_or(i64::MAX / 4)));
+        let oldest =
+            Timestamp(self.clock.now().0.saturating_sub(i64::try_from(self.limits.dead_letters_age.as_millis()).unwrap_or(i64::MAX / 4)));
         let mut going = Vec::new();
         self.catalog.each(Shelf::Dead, |key, row| {
             let id = Tail(key).dead().map_err(|what| StoreError::corrupt("catalog, dead letters", what))?;
@@ -220,7 +238,7 @@ impl Shared {
                 state.dead.folded_bytes = state.dead.folded_bytes.saturating_sub(size);
             }
             self.unpin_dead(id.event)?;
-            self.figures.dead_removed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            self.figures.dead_removed.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
     }

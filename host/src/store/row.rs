@@ -22,6 +22,9 @@ const LZ4: u8 = 2;
 const HEAD_BYTES: usize = 2;
 const CRC_BYTES: usize = 4;
 
+/// A key and its value.
+pub(super) type Row = ([u8; 10], Vec<u8>);
+
 /// The key of one part.
 pub(super) fn key(commit: CommitNo, part: u16) -> [u8; 10] {
     let mut key = [0; 10];
@@ -66,7 +69,7 @@ pub(super) fn unframe<'a>(key: &[u8], value: &'a [u8]) -> Result<(u8, &'a [u8]),
 }
 
 /// The rows of a commit, in the order in which they must be written.
-pub(super) fn rows(commit: CommitNo, body: &[u8]) -> Result<Vec<([u8; 10], Vec<u8>)>, StoreError> {
+pub(super) fn rows(commit: CommitNo, body: &[u8]) -> Result<Vec<Row>, StoreError> {
     if body.len() > BODY_BYTES_MAX {
         return Err(StoreError::Conflict(format!("a commit of {} bytes is larger than {BODY_BYTES_MAX}", body.len())));
     }
@@ -125,7 +128,7 @@ impl Assembler {
 mod tests {
     use super::*;
 
-    fn put_together(rows: &[([u8; 10], Vec<u8>)]) -> Result<Option<Vec<u8>>, StoreError> {
+    fn put_together(rows: &[Row]) -> Result<Option<Vec<u8>>, StoreError> {
         let mut assembler = Assembler::default();
         let mut whole = None;
         for (key, value) in rows {

@@ -8,8 +8,13 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::StoreError;
+
+/// A folder that does not stay empty is removed again this often, in steps of so long.
+const REMOVE_TRIES: u32 = 200;
+const REMOVE_STEP: Duration = Duration::from_millis(5);
 
 /// Where something reaches the disk. In the order in which an event's life meets them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -188,9 +193,17 @@ impl Seam {
             self.at(point)?;
             if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
         };
-        match remove() {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StoreError::file(path, e)),
-            Ok(()) | Err(_) => Ok(()),
+        let mut tries = 0;
+        loop {
+            match remove() {
+                // sled's threads may still write into a folder whose database was just closed.
+                Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty && tries < REMOVE_TRIES => {
+                    tries += 1;
+                    std::thread::sleep(REMOVE_STEP);
+                }
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(StoreError::file(path, e)),
+                Ok(()) | Err(_) => return Ok(()),
+            }
         }
     }
 

@@ -133,7 +133,11 @@ impl Segment {
     }
 
     /// Shows every whole commit from `from` on, in order. An error means that nothing here can be trusted.
-    pub(super) fn scan(&self, from: CommitNo, mut each: impl FnMut(Commit, u64) -> Result<(), StoreError>) -> Result<ScanNotes, StoreError> {
+    pub(super) fn scan(
+        &self,
+        from: CommitNo,
+        mut each: impl FnMut(Commit, u64) -> Result<(), StoreError>,
+    ) -> Result<ScanNotes, StoreError> {
         let mut notes = ScanNotes::default();
         let mut at = from;
         let mut bytes = 0;
@@ -142,7 +146,9 @@ impl Segment {
         let mut rows = guarded(&self.place, || Ok(self.db.range(row::key(at, 0)..)))?;
         while let Some(row) = guarded(&self.place, || Ok(rows.next()))? {
             let (key, value) = row.map_err(|e| StoreError::sled(&*self.place, e))?;
-            let Some((commit, _)) = row::read_key(&key) else { return Err(StoreError::corrupt(&*self.place, "a key that is not a commit's")) };
+            let Some((commit, _)) = row::read_key(&key) else {
+                return Err(StoreError::corrupt(&*self.place, "a key that is not a commit's"));
+            };
             if open != Some(commit) {
                 if let Some(before) = open {
                     notes.damaged.push(format!("{}: the last part is missing", self.at(before)));
@@ -176,10 +182,5 @@ impl Segment {
             }
             Ok(())
         })
-    }
-
-    /// The folder.
-    pub(super) fn dir(&self) -> &Path {
-        &self.dir
     }
 }

@@ -125,7 +125,7 @@ impl Shared {
     pub(super) fn commit_with(&self, no: EventNo) -> Result<Option<Arc<Commit>>, StoreError> {
         let in_memory = {
             let state = self.state();
-            let here = state.window.summary.holds_event(no).then(|| commit_of(&state.window.accepts, no)).flatten();
+            let here = state.windows().find(|window| window.summary.holds_event(no)).and_then(|window| commit_of(&window.accepts, no));
             state.moved.get(&no).copied().or(here)
         };
         let commit = match in_memory {
@@ -173,11 +173,11 @@ impl Shared {
     pub(super) fn room(&self) -> Room {
         let free = self.figures.free_bytes.load(Ordering::Relaxed);
         if free < self.limits.disk_floor {
-            return Room::Low { what: "free disk (bytes)", free, floor: self.limits.disk_floor, setting: "storage.disk_floor" };
+            return Room::Low { what: "free disk (bytes)", free, floor: self.limits.disk_floor, setting: "store.free_floor_bytes" };
         }
         let owed = self.state().owed_total;
         if owed >= self.limits.queued_max {
-            return Room::Low { what: "room for queued deliveries", free: 0, floor: self.limits.queued_max, setting: "storage.queued_max" };
+            return Room::Low { what: "room for queued deliveries", free: 0, floor: self.limits.queued_max, setting: "delivery.max_owed" };
         }
         Room::Ok
     }
@@ -187,7 +187,9 @@ impl Shared {
         if let Ok(free) = super::disk::free(&self.dir) {
             self.figures.free_bytes.store(free, Ordering::Relaxed);
         }
-        self.figures.disk_bytes.store(super::disk::usage(&self.dir), Ordering::Relaxed);
+        // The reserve is given back when it counts; it holds nothing.
+        let reserve = super::disk::file_usage(&self.dir.join(super::keeper::RESERVE));
+        self.figures.disk_bytes.store(super::disk::usage(&self.dir).saturating_sub(reserve), Ordering::Relaxed);
     }
 
     pub(super) fn stats(&self) -> Stats {

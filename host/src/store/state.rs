@@ -15,9 +15,7 @@ use super::queue::Queue;
 use super::record::AcceptNote;
 use super::throttle::{MarkKey, Throttle};
 use super::window::Window;
-use crate::model::{
-    AttemptSummary, CommitNo, DeliveryId, EventNo, Generation, HandlerRecord, Hook, HookNo, HookState, Sources, Timestamp,
-};
+use crate::model::{AttemptSummary, CommitNo, DeliveryId, EventNo, Generation, HandlerRecord, Hook, HookNo, HookState, Sources, Timestamp};
 
 /// One hook.
 #[derive(Debug)]
@@ -105,6 +103,8 @@ pub(super) struct State {
     pub(super) moved: BTreeMap<EventNo, CommitNo>,
     pub(super) cache: Cache,
     pub(super) window: Window,
+    /// The segment that was just sealed, until its slot has index and summary.
+    pub(super) sealing: Option<Arc<Window>>,
     /// When events were accepted, sampled, for all segments.
     pub(super) samples: BTreeMap<EventNo, Timestamp>,
     pub(super) owed_total: u64,
@@ -145,6 +145,7 @@ impl State {
             moved: BTreeMap::new(),
             cache,
             window: Window::new(CommitNo(1), EventNo(1)),
+            sealing: None,
             samples: BTreeMap::new(),
             owed_total: 0,
             dirty: Dirty::default(),
@@ -262,7 +263,10 @@ impl State {
         match change {
             Change::PutHook(hook) => self.put_hook(hook),
             Change::DeleteHook(no) => self.delete_hook(no),
-            Change::PutHookState(no, state) => self.put_hook_state(no, state),
+            Change::PutHookState(no, state) => {
+                self.unexported = true;
+                self.put_hook_state(no, state);
+            }
             Change::PutSource { source, event, about } => {
                 Arc::make_mut(&mut self.sources).entry(source.clone()).or_default().insert(event.clone(), about);
                 self.source_changed(source, event);
@@ -360,6 +364,11 @@ impl State {
                 self.bury(id, Some(DeadEntry { dead, brief: None }));
             }
         }
+    }
+
+    /// The segments that only the memory knows where things are in: the one being sealed, the active one.
+    pub(super) fn windows(&self) -> impl Iterator<Item = &Window> {
+        self.sealing.as_deref().into_iter().chain([&self.window])
     }
 
     /// What a hook is owed.

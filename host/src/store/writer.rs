@@ -230,29 +230,31 @@ impl Writer {
             self.sync()?;
         }
         let first = self.shared.state().last.next();
-        let begun = self.shared.journal.begin(first);
-        let (slot, segment) = begun.map_err(|e| self.failed_aside(e))?;
+        let (slot, segment) = match self.shared.journal.begin(first) {
+            Ok(begun) => begun,
+            // No room for the next one: this one goes on, and its own writes say whether the disk is really full.
+            Err(StoreError::Full { .. }) => {
+                self.shared.measure();
+                return Ok(());
+            }
+            Err(e) => return Err(self.failed(e)),
+        };
         let window = {
             let mut state = self.shared.state();
             let next = Window::new(first, state.next_event);
-            std::mem::replace(&mut state.window, next)
+            let window = Arc::new(std::mem::replace(&mut state.window, next));
+            state.sealing = Some(window.clone());
+            window
         };
+        // Sorting takes a while and is not done under the lock; meanwhile readers look into `sealing`.
         self.slot.seal(window.summary.clone(), Some(Index::of(&window)));
-        if let Some(keys) = KeySet::sealed(window.summary.first_commit, window.keys) {
+        if let Some(keys) = KeySet::sealed(window.summary.first_commit, window.keys.iter().map(|(key, entry)| (*key, entry.clone()))) {
             self.shared.keys.add(keys);
         }
+        self.shared.state().sealing = None;
         (self.slot, self.segment) = (slot, Some(segment));
         self.shared.ring();
         Ok(())
-    }
-
-    /// An error of something that is not the active segment: a full disk leaves that one as it was.
-    fn failed_aside(&self, error: StoreError) -> StoreError {
-        match &error {
-            StoreError::Full { .. } => self.shared.measure(),
-            StoreError::Io { .. } | StoreError::Corrupt { .. } | StoreError::Conflict(_) => self.shared.poison(&error),
-        }
-        error
     }
 
     /// A write or a sync of the active segment failed: what is on disk is unknown.

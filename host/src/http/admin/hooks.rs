@@ -22,7 +22,8 @@ pub(super) fn list(visit: &Visit) -> Result<Response, Problem> {
     let (size, after) = (page::size(&parameters)?, page::last_row(&parameters)?);
     let tags = parameters.get("tags").map(Tags::read).transpose()?;
     let hooks = visit.doors.pipeline.catalog().hooks();
-    let matching = hooks.iter().filter(|hook| after.is_none_or(|after| hook.id > after) && tags.as_ref().is_none_or(|tags| tags.match_hook(hook)));
+    let matching =
+        hooks.iter().filter(|hook| after.is_none_or(|after| hook.id > after) && tags.as_ref().is_none_or(|tags| tags.match_hook(hook)));
     // One more than the page tells whether there is another page.
     let mut rows: Vec<&Arc<Hook>> = matching.take(size + 1).collect();
     let more = rows.len() > size;

@@ -104,7 +104,6 @@ impl Collector for Reading {
 fn write_value(kind: FigureKind, value: f64, encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
     const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
     let is_whole = value.fract() == 0.0 && (0.0..=WHOLE_MAX).contains(&value);
-    #[allow(clippy::cast_possible_truncation, reason = "whole and within 2^53")]
     let whole = if is_whole { value as i64 } else { 0 };
     match kind {
         FigureKind::Counter if is_whole => ConstCounter::new(whole.unsigned_abs()).encode(encoder),
@@ -124,9 +123,10 @@ fn all(doors: &Inner) -> Vec<Figure> {
     figures.extend(of_store(doors));
     figures.extend(of_hooks(doors));
     figures.extend(doors.figures());
-    let requests = doors.counts.read().map(|(door, class, count)| {
-        (vec![("door", door.as_str().to_owned()), ("class", class.to_owned())], to_f64(count))
-    });
+    let requests = doors
+        .counts
+        .read()
+        .map(|(door, class, count)| (vec![("door", door.as_str().to_owned()), ("class", class.to_owned())], to_f64(count)));
     let help = "HTTP requests answered, by door and class of status";
     figures.push(Figure { name: "http_requests", help, kind: FigureKind::Counter, values: requests.collect() });
     figures
@@ -173,7 +173,11 @@ fn of_store(doors: &Inner) -> Vec<Figure> {
         Figure::counter("throttle_marks_forgotten", "Throttle marks forgotten because there were too many", stats.throttle_forgotten),
         Figure::gauge("dead_letters", "Dead letters kept", to_f64(stats.dead_letters)),
         Figure::counter("dead_letters_removed", "Dead letters removed by age or size", stats.dead_letters_removed),
-        Figure::gauge("commits_unfolded", "Commits that the catalog does not hold yet", to_f64(stats.last_commit.saturating_sub(stats.folded))),
+        Figure::gauge(
+            "commits_unfolded",
+            "Commits that the catalog does not hold yet",
+            to_f64(stats.last_commit.saturating_sub(stats.folded)),
+        ),
     ]
 }
 
@@ -233,7 +237,6 @@ fn age(doors: &Inner, since: Option<Timestamp>) -> f64 {
 }
 
 /// Metrics are doubles: beyond 2^53 they round.
-#[allow(clippy::cast_precision_loss, reason = "the text format's numbers are doubles")]
 fn to_f64(value: u64) -> f64 {
     value as f64
 }

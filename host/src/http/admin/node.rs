@@ -10,7 +10,7 @@ use crate::http::reply::{self, Response};
 /// `GET /`
 pub(super) fn node(visit: &Visit) -> Response {
     let doors = &visit.doors;
-    let profile = cfg!(feature = "test-clock").then_some("test-clock");
+    let feature = cfg!(feature = "test-clock").then_some("test-clock");
     let mut node = json!({
         "name": "tenterhook",
         "version": env!("CARGO_PKG_VERSION"),
@@ -19,7 +19,7 @@ pub(super) fn node(visit: &Visit) -> Response {
         "started_at": doors.started.to_rfc3339(),
         "uptime_seconds": uptime(visit),
     });
-    if let Some(feature) = profile {
+    if let Some(feature) = feature {
         node["features"] = json!([feature]);
     }
     reply::json(StatusCode::OK, &node)

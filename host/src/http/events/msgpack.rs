@@ -11,7 +11,8 @@ use crate::http::problem::Problem;
 
 /// Writes the body as JSON. `data_alone`: the body is one event's data, not event objects. The JSON text may be no longer than a body.
 pub(super) fn to_json(body: &[u8], settings: &Settings, data_alone: bool) -> Result<Bytes, Problem> {
-    let mut reader = Reader { body, at: 0, depth: usize::from(data_alone), json: Vec::with_capacity(body.len() * 2), max: settings.max_body };
+    let mut reader =
+        Reader { body, at: 0, depth: usize::from(data_alone), json: Vec::with_capacity(body.len() * 2), max: settings.max_body };
     if !data_alone {
         reader.check_batch(settings.max_batch)?;
     }
@@ -120,7 +121,8 @@ impl<'a> Reader<'a> {
     fn string(&mut self, length: usize) -> Result<(), Problem> {
         let at = self.at;
         let bytes = self.bytes(length)?;
-        let text = std::str::from_utf8(bytes).map_err(|error| malformed("MessagePack: a string is not valid UTF-8", at + error.valid_up_to()))?;
+        let text =
+            std::str::from_utf8(bytes).map_err(|error| malformed("MessagePack: a string is not valid UTF-8", at + error.valid_up_to()))?;
         self.write(text)
     }
 
@@ -224,7 +226,7 @@ mod tests {
         assert_eq!(json(b"\x91\xd2\x80\x00\x00\x00"), "[-2147483648]");
         assert_eq!(json(b"\x91\xd3\x80\x00\x00\x00\x00\x00\x00\x00"), "[-9223372036854775808]");
         assert_eq!(json(&[b"\x91\xca".as_slice(), &0.1f32.to_be_bytes()].concat()), "[0.1]");
-        assert_eq!(json(&[b"\x91\xcb".as_slice(), &1e300f64.to_be_bytes()].concat()), "[1e300]");
+        assert_eq!(json(&[b"\x91\xcb".as_slice(), &1e300f64.to_be_bytes()].concat()), "[1e+300]");
     }
 
     #[test]
@@ -245,7 +247,8 @@ mod tests {
 
     #[test]
     fn a_body_that_lies_about_its_length_is_cut() {
-        for body in [&b""[..], b"\x92\x01", b"\xdb\xff\xff\xff\xffa", b"\xdf\xff\xff\xff\xff", b"\xcb\x00", b"\x81\xa1a", b"\x81", b"\xd9"] {
+        for body in [&b""[..], b"\x92\x01", b"\xdb\xff\xff\xff\xffa", b"\xdf\xff\xff\xff\xff", b"\xcb\x00", b"\x81\xa1a", b"\x81", b"\xd9"]
+        {
             let expected = format!("MessagePack: the body ends inside a value at byte {}", body.len());
             assert_eq!(json(body), expected, "{body:?}");
         }

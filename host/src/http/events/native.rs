@@ -56,7 +56,8 @@ pub(super) fn read_data(body: &Bytes, source: &str, name: &str, key: Option<&[u8
         Err(_) => noted.note("key: expected UTF-8"),
     });
     let data = Keeper::new(body, data.get().len()).keep(data);
-    let event = NewEvent { source: source.into(), name: name.into(), data, key, time: None, attributes: Vec::new(), origin: Origin::Producer };
+    let event =
+        NewEvent { source: source.into(), name: name.into(), data, key, time: None, attributes: Vec::new(), origin: Origin::Producer };
     errors.measure(0, &event, settings.max_event);
     errors.or(event, settings.max_event)
 }

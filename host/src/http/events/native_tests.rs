@@ -45,7 +45,8 @@ fn malformed_at(body: &str, end: &str) {
 
 #[test]
 fn an_object_is_one_event_and_an_array_many() {
-    let one = parse(r#" {"source":"shop","event":"placed","data": {"a": [1, 2]} ,"key":"k\u0041","time":"2026-01-02T03:04:05Z"} "#).unwrap();
+    let one =
+        parse(r#" {"source":"shop","event":"placed","data": {"a": [1, 2]} ,"key":"k\u0041","time":"2026-01-02T03:04:05Z"} "#).unwrap();
     assert_eq!((&*one[0].source, &*one[0].name, one[0].data.as_str()), ("shop", "placed", r#"{"a": [1, 2]}"#));
     assert_eq!((one[0].key.as_deref(), one[0].time), (Some("kA"), Some(Timestamp(1_767_323_045_000))));
     assert_eq!(one[0].origin, Origin::Producer);
@@ -96,7 +97,7 @@ fn an_object_of_unknown_members_gets_a_bounded_answer() {
 fn what_is_not_json_is_named_with_its_byte() {
     malformed_at("", "at byte 0");
     malformed_at("{bad", "at byte 1");
-    malformed_at("{\"source\":\"s\",\n \"event\" 7}", "at byte 23");
+    malformed_at("{\"source\":\"s\",\n \"event\" 7}", "at byte 24");
     malformed_at(r#"{"source":"s","event":"e"} x"#, "at byte 27");
     malformed_at("[{},", "at byte 3");
 }
@@ -129,7 +130,8 @@ fn large_bodies_are_shared_and_small_ones_copied() {
 
 #[test]
 fn data_alone_is_any_json_value() {
-    let read_one = |body: &str, key: Option<&[u8]>| read_data(&Bytes::copy_from_slice(body.as_bytes()), "s", "e", key, &Settings::default());
+    let read_one =
+        |body: &str, key: Option<&[u8]>| read_data(&Bytes::copy_from_slice(body.as_bytes()), "s", "e", key, &Settings::default());
     let event = read_one(" [1, 2] ", Some(b"k")).unwrap();
     assert_eq!((&*event.source, &*event.name, event.data.as_str(), event.key.as_deref()), ("s", "e", "[1, 2]", Some("k")));
     assert_eq!(read_one("7", None).unwrap().key, None);

@@ -45,7 +45,10 @@ fn state(headers: &HeaderMap) -> Option<String> {
 fn is_member(member: &str) -> bool {
     let is_of_key = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-*/@".contains(&byte);
     member.split_once('=').is_some_and(|(key, value)| {
-        !key.is_empty() && key.bytes().all(is_of_key) && !value.is_empty() && value.bytes().all(|byte| matches!(byte, 0x20..=0x7E) && byte != b'=')
+        !key.is_empty()
+            && key.bytes().all(is_of_key)
+            && !value.is_empty()
+            && value.bytes().all(|byte| matches!(byte, 0x20..=0x7E) && byte != b'=')
     })
 }
 

@@ -45,7 +45,12 @@ pub(super) trait Exports: Send + Sync {
     fn describe<'a>(&'a self, store: &'a mut Store<State>) -> BoxFuture<'a, wasmtime::Result<Described>>;
 
     /// `validate`: the config with defaults, or what is wrong with it.
-    fn validate<'a>(&'a self, store: &'a mut Store<State>, config: JsonText, settings: JsonText) -> BoxFuture<'a, wasmtime::Result<Validated>>;
+    fn validate<'a>(
+        &'a self,
+        store: &'a mut Store<State>,
+        config: JsonText,
+        settings: JsonText,
+    ) -> BoxFuture<'a, wasmtime::Result<Validated>>;
 
     /// `handle`.
     fn handle<'a>(&'a self, store: &'a mut Store<State>, asked: Asked) -> BoxFuture<'a, wasmtime::Result<Reply>>;

@@ -30,8 +30,7 @@ mod bindings {
     });
 }
 
-pub(super) const SPOKEN: Spoken =
-    Spoken { version: Version(0, 1, 0), interfaces: &["types", "log", "http"], link, bind };
+pub(super) const SPOKEN: Spoken = Spoken { version: Version(0, 1, 0), interfaces: &["types", "log", "http"], link, bind };
 
 fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     HandlerComponent::add_to_linker::<State, HasSelf<State>>(linker, |state| state)
@@ -52,7 +51,12 @@ impl Exports for HandlerComponent {
         async move { Ok(described(self.tenterhook_hook_handler().call_describe(store).await?)) }.boxed()
     }
 
-    fn validate<'a>(&'a self, store: &'a mut Store<State>, config: JsonText, settings: JsonText) -> BoxFuture<'a, wasmtime::Result<Validated>> {
+    fn validate<'a>(
+        &'a self,
+        store: &'a mut Store<State>,
+        config: JsonText,
+        settings: JsonText,
+    ) -> BoxFuture<'a, wasmtime::Result<Validated>> {
         async move {
             let validated = self.tenterhook_hook_handler().call_validate(store, config.as_str(), settings.as_str()).await?;
             Ok(validated.map_err(|violations| violations.into_iter().map(violation).collect()))

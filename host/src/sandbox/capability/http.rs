@@ -89,8 +89,7 @@ impl Attempt {
                 Ok(response)
             }
             None => {
-                let detail =
-                    format!("more than {} bytes of answers in one attempt (setting limits.http_response_bytes)", self.bytes_max);
+                let detail = format!("more than {} bytes of answers in one attempt (setting limits.http_response_bytes)", self.bytes_max);
                 Err(EgressError { code: FailureCode::TooLarge, target: target.clone(), detail })
             }
         }

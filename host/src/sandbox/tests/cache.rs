@@ -85,9 +85,10 @@ async fn the_budget_evicts_what_was_used_longest_ago() {
     let code = engine.precompile_component(&built::component("table")).unwrap();
     let digest = |n: u8| Digest([n; 32]);
     let age = |n: u8, seconds: u64| {
-        let path = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).find(|path| {
-            path.file_name().unwrap().to_str().unwrap().starts_with(&digest(n).to_string())
-        });
+        let path = fs::read_dir(&folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .find(|path| path.file_name().unwrap().to_str().unwrap().starts_with(&digest(n).to_string()));
         let then = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
         fs::File::options().append(true).open(path.unwrap()).unwrap().set_modified(then).unwrap();
     };

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use serde_json::json;
 
 use super::{bench, bench_with, limits, value};
 use crate::model::FailureCode;
+use crate::sandbox::instance::Turn;
+use crate::sandbox::limits::Budget;
+use crate::sandbox::load::NO_HOOK;
 use crate::sandbox::{GuestReport, RunLimits};
 
 /// The code, and what the detail starts with.
@@ -27,7 +31,8 @@ async fn every_way_to_misbehave_has_its_code_and_the_next_event_works() {
     let cases = [
         ("loop", FailureCode::FuelLimit, "fuel limit of 1000000000 units exceeded (setting limits.fuel)"),
         ("memory", FailureCode::MemoryLimit, memory),
-        ("stack", FailureCode::StackOverflow, "wasm trap: call stack exhausted\n  0: "),
+        // Rust's own stack lies in the guest's memory; running out of it reads before the memory's start.
+        ("stack", FailureCode::Trap, "wasm trap: out of bounds memory access\n  0: hostile::deep"),
         ("panic", FailureCode::Panic, "wasm trap: wasm `unreachable` instruction executed\n  0: "),
         ("trap", FailureCode::Trap, "wasm trap: out of bounds memory access"),
         ("exit", FailureCode::GuestExit, "the handler called exit with status 1"),
@@ -59,6 +64,7 @@ async fn what_no_rust_program_does_is_stopped_too() {
         ("shy-memory", FailureCode::MemoryLimit, memory),
         ("table", FailureCode::TableLimit, "table limit of 20000 elements exceeded (setting limits.table_elements)"),
         ("own-resource", FailureCode::HandleLimit, "limit of 100 open handles exceeded (setting limits.handles)"),
+        ("stack", FailureCode::StackOverflow, "wasm trap: call stack exhausted\n  0: "),
         ("bad-text", FailureCode::DecodeError, "what handle gave back cannot be read: invalid utf-8"),
     ];
     for (name, code, detail) in cases {
@@ -82,7 +88,11 @@ async fn a_deadline_ends_loops_sleeps_and_floods_of_host_calls() {
         let started = clock.instant();
         let report = bench.sandbox.run(invocation).await;
         let took = clock.instant() - started;
-        assert_failed(&report, FailureCode::Deadline, "deadline of 200 ms exceeded (setting limits.wall, or the hook's delivery.timeout_ms)");
+        assert_failed(
+            &report,
+            FailureCode::Deadline,
+            "deadline of 200 ms exceeded (setting limits.wall, or the hook's delivery.timeout_ms)",
+        );
         assert!(took < Duration::from_secs(2), "{what} took {took:?}");
     }
     assert_eq!(bench.sandbox.metrics().living, 0);
@@ -138,6 +148,23 @@ async fn the_log_is_kept_up_to_the_limit() {
     // 10 000 bytes hold nine lines of 1000 and 16, and 840 bytes of the tenth.
     let lengths: Vec<usize> = report.logs.iter().map(|line| line.text.len()).collect();
     assert_eq!(lengths, [1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 840]);
+}
+
+#[tokio::test]
+async fn a_panic_of_the_host_is_caught_and_named() {
+    let bench = bench();
+    let hostile = bench.load("hostile").await;
+    let inner = &bench.sandbox.0;
+    let budget = Budget::for_handle(&inner.limits, RunLimits::from(&inner.limits));
+    let mut instance = inner.fresh(NO_HOOK).await;
+    let turn = Turn { running: &inner.running, hook: NO_HOOK, clock: &inner.clock, budget: &budget, grants: None };
+    let ended: Result<(), _> = instance.call(&*hostile.bound, turn, |_, _| async { panic!("a bug of ours") }.boxed()).await;
+    let failure = ended.expect_err("it panicked");
+    assert_eq!((failure.code, &*failure.detail), (FailureCode::HostBug, "the host panicked: a bug of ours"));
+    drop(instance);
+    let metrics = bench.sandbox.metrics();
+    assert_eq!((metrics.living, metrics.running), (0, 0));
+    assert_eq!(value(&bench.run(&hostile, json!({ "do": "echo" })).await)["name"], "consumers");
 }
 
 #[tokio::test]

@@ -50,7 +50,11 @@ async fn every_refusal_has_a_code_and_a_sentence() {
         (described("sends"), "describe", "describe failed (panic): "),
         (described("large"), "describe", "describe failed (answer-limit): the answer is larger than 262144 bytes (fixed for describe)"),
         (described("wrong"), "describe", "describe gave a config-schema that is not JSON: "),
-        (described("named"), "describe", "describe gave the name \"Not A Name\"; it must be 1 to 64 lower-case letters, digits and hyphens"),
+        (
+            described("named"),
+            "describe",
+            "describe gave the name \"Not A Name\"; it must be 1 to 64 lower-case letters, digits and hyphens",
+        ),
     ];
     for (bytes, code, message) in cases {
         let error = bench.sandbox.load(bytes.into()).await.expect_err(message);

@@ -3,7 +3,8 @@
 use super::support::{accept, accept_all, change, event, hook, limits, open_plain, retry_at, settlement};
 use crate::model::{Clock, CommitNo, DeliveryId, EventNo, Generation, HookNo, HookState, Skip, ThrottleKey, ThrottleMark, Timestamp};
 use crate::store::{
-    Accept, Change, ContentHash, DeadKind, DeadLetterFilter, DeliveryState, Durability, EncodedEvent, Seam, Settled, Settlement, StoreError, open,
+    Accept, Change, ContentHash, DeadKind, DeadLetterFilter, DeliveryState, Durability, EncodedEvent, Seam, Settled, Settlement,
+    StoreError, open,
 };
 
 const H1: HookNo = HookNo(1);
@@ -307,7 +308,8 @@ fn deliveries_are_listed_newest_first_in_pages() {
 #[test]
 fn readers_read_while_the_writer_writes() {
     let dir = tempfile::tempdir().unwrap();
-    let mut opened = open(dir.path(), crate::store::Limits { cache_bytes: 0, background: true, ..limits() }, Clock::default(), Seam::default()).unwrap();
+    let mut opened =
+        open(dir.path(), crate::store::Limits { cache_bytes: 0, background: true, ..limits() }, Clock::default(), Seam::default()).unwrap();
     change(&mut opened.writer, Change::PutHook(hook(1)));
     let done = std::sync::atomic::AtomicBool::new(false);
     let (store, writer) = (&opened.store, &mut opened.writer);
@@ -325,7 +327,10 @@ fn readers_read_while_the_writer_writes() {
             });
         }
         for round in 0..60 {
-            accept_all(writer, (0..5).map(|i| Accept { event: EncodedEvent::new(event(round * 5 + i, 2000)), ..accept(0, &[1]) }).collect());
+            accept_all(
+                writer,
+                (0..5).map(|i| Accept { event: EncodedEvent::new(event(round * 5 + i, 2000)), ..accept(0, &[1]) }).collect(),
+            );
         }
         done.store(true, std::sync::atomic::Ordering::Relaxed);
     });

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{
-    AttemptSummary, Clock, DeliverySettings, Event, EventId, EventNo, Failure, FailureCode, Hook, HookLimits, HookNo, JsonText, Origin, Timestamp, Usage,
+    AttemptSummary, Clock, DeliverySettings, Event, EventId, EventNo, Failure, FailureCode, Hook, HookLimits, HookNo, JsonText, Origin,
+    Timestamp, Usage,
 };
 use crate::store::{Accept, Change, Durability, EncodedEvent, Limits, Opened, Seam, Settled, Settlement, Writer, open};
 

@@ -71,11 +71,13 @@ impl Guest for Hostile {
         let config: Value = serde_json::from_str(&config).unwrap();
         let what = config["do"].as_str().unwrap_or("echo");
         match what {
-            "echo" => return Ok(done(json!({
-                "id": event.id, "source": event.source, "name": event.name, "time": event.time, "attributes": event.attributes,
-                "data": serde_json::from_str::<Value>(&event.data).unwrap(), "number": attempt.number, "test": attempt.test,
-                "hook": attempt.hook_id, "delivery": attempt.delivery_id, "deadline_ms": attempt.deadline_ms, "handled": handled,
-            }))),
+            "echo" => {
+                return Ok(done(json!({
+                    "id": event.id, "source": event.source, "name": event.name, "time": event.time, "attributes": event.attributes,
+                    "data": serde_json::from_str::<Value>(&event.data).unwrap(), "number": attempt.number, "test": attempt.test,
+                    "hook": attempt.hook_id, "delivery": attempt.delivery_id, "deadline_ms": attempt.deadline_ms, "handled": handled,
+                })));
+            }
             "loop" => endless(),
             "sleep" => std::thread::sleep(Duration::from_secs(3600)),
             "nap" => std::thread::sleep(Duration::from_millis(config["ms"].as_u64().unwrap_or(1))),
@@ -97,8 +99,8 @@ impl Guest for Hostile {
                 println!("a line that nobody asked for");
             },
             "hostcall" => log::write(log::Level::Info, &vec![b'x'; 5 << 20]),
-            "answer" => return Ok(Answer::Done(Some(format!("\"{}\"", "x".repeat(3 << 20))))),
-            "answer-too-large-to-copy" => return Ok(Answer::Done(Some(format!("\"{}\"", "x".repeat(5 << 20))))),
+            "answer" => return Ok(Answer::Done(Some(text(3 << 20)))),
+            "answer-too-large-to-copy" => return Ok(Answer::Done(Some(text(5 << 20)))),
             "handles" => {
                 let pollables: Vec<_> = (0..10_000).map(|_| wasip2::clocks::monotonic_clock::subscribe_duration(1)).collect();
                 black_box(&pollables);
@@ -136,6 +138,15 @@ impl Guest for Hostile {
 
 fn done(value: Value) -> Answer {
     Answer::Done(Some(value.to_string()))
+}
+
+/// A JSON string of this many bytes, made in one piece of memory.
+fn text(bytes: usize) -> String {
+    let mut text = String::with_capacity(bytes);
+    text.push('"');
+    text.extend(std::iter::repeat_n('x', bytes - 2));
+    text.push('"');
+    text
 }
 
 fn endless() -> ! {
