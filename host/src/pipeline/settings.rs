@@ -20,6 +20,8 @@ pub struct Limits {
     pub group_bytes: usize,
     /// A group is committed when deciding it has taken this long.
     pub group_deciding: Duration,
+    /// While requests come close together, groups begin at least this far apart.
+    pub group_gap: Duration,
     /// Settlements are synced this long after the first unsynced one: a crash repeats that much, and loses nothing.
     pub sync_lag: Duration,
     /// Attempts in flight over all hooks. Beyond it nothing is claimed.
@@ -35,6 +37,7 @@ impl Default for Limits {
             queued_bytes: 64 << 20,
             group_bytes: 1 << 20,
             group_deciding: Duration::from_millis(2),
+            group_gap: Duration::from_millis(2),
             sync_lag: Duration::from_millis(200),
             in_flight: 1024,
             between_attempts: 100_000,

@@ -63,6 +63,8 @@ pub(super) fn engine_config(limits: &Limits, pool: Pool) -> Config {
         .consume_fuel(true)
         .memory_init_cow(true)
         .wasm_component_model(true)
+        // The contract has no asynchronous functions, and every call and every store would pay for them.
+        .concurrency_support(false)
         .wasm_gc(true)
         .wasm_exceptions(true)
         .shared_memory(false)
