@@ -45,7 +45,7 @@ test: lint nextest
 test-long: nextest
 	$(CARGO) build --locked -p tenterhook --features test-clock
 	TENTERHOOK_BIN=$(abspath $(TEST_BIN)) TENTERHOOK_KILLS=20 $(CARGO) nextest run --locked -p tenterhook-tests -E 'test(kill)' --no-capture
-	TENTERHOOK_POWER_LOSS=1 $(CARGO) nextest run --locked -p tenterhook -E 'test(power_loss)' --no-capture
+	TENTERHOOK_POWER_LOSS=1 $(CARGO) nextest run --locked -p tenterhook -E 'binary(power_loss)' --no-capture
 
 bench:
 	$(CARGO) build --locked --release -p tenterhook --features bench

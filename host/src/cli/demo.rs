@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::io::Write as _;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -114,6 +115,7 @@ async fn one_event(out: &mut Output, client: &Client, host: &Host, sink: &Sink, 
 async fn burst(out: &mut Output, client: &Client, host: Host, sink: &Sink, folder: &Path) -> Result<(Host, Vec<String>)> {
     const PRODUCERS: usize = 8;
     const KILL_AFTER: usize = 1500;
+    sink.desk.slow.store(true, Ordering::Relaxed);
     let acknowledged = Arc::new(Mutex::new(Vec::<String>::new()));
     let (count, mut counted) = watch::channel(0_usize);
     let count = Arc::new(count);
@@ -140,6 +142,7 @@ async fn burst(out: &mut Output, client: &Client, host: Host, sink: &Sink, folde
     let arrived = sink.counts();
     let before = acknowledged.iter().filter(|id| arrived.contains_key(*id)).count();
     out.fact("killed", &format!("{PRODUCERS} producers, {} events acknowledged, {before} of them delivered so far", acknowledged.len()));
+    sink.desk.slow.store(false, Ordering::Relaxed);
     let host = Host::start(folder, &client.clock).await?;
     out.fact("ready again after", &format!("{:.0} ms, journal read", host.ready_ms));
     Ok((host, acknowledged))
@@ -250,30 +253,38 @@ struct Seen {
     body: Bytes,
 }
 
+/// What the sink's handler shares with the story.
+#[derive(Clone)]
+struct Desk {
+    seen: watch::Sender<Vec<Seen>>,
+    /// Answers take their time, so that something is left to deliver when the host is killed.
+    slow: Arc<AtomicBool>,
+}
+
 /// A destination that answers 200 and remembers.
 struct Sink {
     url: String,
-    seen: watch::Sender<Vec<Seen>>,
+    desk: Desk,
     _server: tokio::task::JoinSet<()>,
 }
 
 impl Sink {
     async fn start() -> Result<Self> {
-        let seen = watch::Sender::new(Vec::new());
+        let desk = Desk { seen: watch::Sender::new(Vec::new()), slow: Arc::default() };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}/", listener.local_addr()?);
-        let router = axum::Router::new().fallback(receive).with_state(seen.clone());
+        let router = axum::Router::new().fallback(receive).with_state(desk.clone());
         let mut server = tokio::task::JoinSet::new();
         server.spawn(async move {
             // It serves until the demo ends.
             let _ = axum::serve(listener, router).await;
         });
-        Ok(Self { url, seen, _server: server })
+        Ok(Self { url, desk, _server: server })
     }
 
     /// Waits until `found` gives something; none when patience is over.
     async fn wait<T>(&self, found: impl Fn(&[Seen]) -> Option<T>) -> Option<T> {
-        let mut changes = self.seen.subscribe();
+        let mut changes = self.desk.seen.subscribe();
         let waiting = async {
             loop {
                 if let Some(value) = found(&changes.borrow_and_update()) {
@@ -288,14 +299,17 @@ impl Sink {
 
     fn counts(&self) -> HashMap<String, usize> {
         let mut counts = HashMap::new();
-        self.seen.borrow().iter().for_each(|request| *counts.entry(request.id.clone()).or_default() += 1);
+        self.desk.seen.borrow().iter().for_each(|request| *counts.entry(request.id.clone()).or_default() += 1);
         counts
     }
 }
 
-async fn receive(State(seen): State<watch::Sender<Vec<Seen>>>, headers: HeaderMap, body: Bytes) -> &'static str {
+async fn receive(State(desk): State<Desk>, headers: HeaderMap, body: Bytes) -> &'static str {
+    if desk.slow.load(Ordering::Relaxed) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
-    seen.send_modify(|seen| seen.push(Seen { id: header("webhook-id"), signature: header("x-kong-signature"), body }));
+    desk.seen.send_modify(|seen| seen.push(Seen { id: header("webhook-id"), signature: header("x-kong-signature"), body }));
     "ok"
 }
 

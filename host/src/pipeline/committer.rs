@@ -4,17 +4,21 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::model::{HandlerRecord, Hook, HookNo, HookState, SourceEvent};
+use crate::model::{HookNo, HookState};
 use crate::policy::retry::Effect;
 use crate::store::{Accept, Change, Claim, Durability, Fingerprint, Group, Remembered, Settlement, StoreError, Writer};
 
 use super::accept::{AcceptResult, Batch, Prepared};
 use super::stats::Counters;
 use super::{AcceptError, Accepted, ChangeError, Installed, Pipeline};
+
+mod change;
+
+pub(super) use change::{Action, ChangeRefused, ChangeResult, PingOf, Request};
 
 /// What waits for the one loop.
 pub(super) enum Item {
@@ -35,62 +39,12 @@ pub(super) struct Finished {
     pub(super) effect: Effect,
 }
 
-/// One change and who waits for it.
-pub(super) struct Request {
-    pub(super) action: Action,
-    pub(super) answer: oneshot::Sender<ChangeResult>,
-}
-
-/// What whoever waits for a change is told.
-pub(super) type ChangeResult = Result<(), ChangeRefused>;
-
-/// A change, prepared.
-pub(super) enum Action {
-    /// A new hook; its number is given by the loop.
-    Create {
-        hook: Hook,
-        ping: Option<PingOf>,
-    },
-    /// A changed hook, if it still has the revision that was changed. `resume` ends a pause by the host.
-    Replace {
-        hook: Hook,
-        was: u64,
-        resume: bool,
-        ping: Option<PingOf>,
-    },
-    /// A hook goes; its ping may still be sent.
-    Delete {
-        hook: Arc<Hook>,
-        ping: Option<PingOf>,
-    },
-    /// A hook that was only kept for its last ping is gone for good.
-    Forget(HookNo),
-    PutSources(Vec<(String, String, SourceEvent)>),
-    DeleteSource {
-        source: String,
-        event: String,
-    },
-    PutHandler(Box<(HandlerRecord, Installed)>),
-}
-
-/// Makes the ping's event, once the hook has its number.
-pub(super) type PingOf = Box<dyn FnOnce(HookNo) -> Prepared + Send>;
-
-/// Why the loop did not make a change.
-#[derive(Debug)]
-pub(super) enum ChangeRefused {
-    /// Somebody was faster: merge again.
-    Conflict,
-    /// For the caller.
-    Error(ChangeError),
-}
-
 /// Starts the loop's thread.
 pub(super) fn spawn(pipeline: Pipeline, writer: Writer, queue: mpsc::Receiver<Item>) -> std::io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Handle::current();
     std::thread::Builder::new().name("committer".into()).spawn(move || {
         let last = (pipeline.0.clock.instant(), 0);
-        Loop { pipeline, queue, runtime, last }.run(writer);
+        Loop { pipeline, queue, runtime, last, more: false }.run(writer);
     })
 }
 
@@ -100,6 +54,8 @@ struct Loop {
     runtime: tokio::runtime::Handle,
     /// When the last group was begun, and how many requests it held.
     last: (Instant, usize),
+    /// The store has more to copy.
+    more: bool,
 }
 
 /// What has to happen once a group is on disk, or has failed.
@@ -126,7 +82,7 @@ impl Loop {
                 Next::Item(item) => item,
                 Next::SyncDue => {
                     log_failure(writer.sync());
-                    log_failure(writer.maintain());
+                    self.maintain(&mut writer);
                     continue;
                 }
                 Next::Closed => break,
@@ -134,16 +90,25 @@ impl Loop {
             if self.group(&mut writer, first) {
                 break;
             }
-            log_failure(writer.maintain());
+            self.maintain(&mut writer);
         }
         log_failure(writer.close());
     }
 
+    /// Lets the store do what only the committer may do.
+    fn maintain(&mut self, writer: &mut Writer) {
+        let more = writer.maintain();
+        self.more = matches!(more, Ok(true));
+        log_failure(more);
+    }
+
     /// Waits for an item, or until settlements have to be synced, or until it is time to look after the segments.
     fn next(&mut self, writer: &Writer) -> Next {
-        const IDLE: std::time::Duration = std::time::Duration::from_secs(1);
+        const IDLE: Duration = Duration::from_secs(1);
+        const BUSY: Duration = Duration::from_millis(5);
         let limit = match writer.unsynced_since() {
             Some(since) => self.pipeline.0.limits.sync_lag.saturating_sub(self.pipeline.0.clock.instant() - since),
+            None if self.more => BUSY,
             None => IDLE,
         };
         match self.queue.try_recv() {
@@ -281,69 +246,6 @@ impl Loop {
         Accepted { id, key, deliveries, duplicate: false }
     }
 
-    fn decide_change(&self, action: Action, group: &mut Group<'_>, after: &mut After) -> ChangeResult {
-        let catalog = self.pipeline.0.catalog.load();
-        let ping = match action {
-            Action::Create { mut hook, ping } => {
-                if catalog.hook(hook.id).is_some() {
-                    return Err(ChangeRefused::Error(ChangeError::DuplicateId(hook.id)));
-                }
-                name_is_free(&catalog, &hook)?;
-                hook.no = group.next_hook_no();
-                let no = hook.no;
-                group.change(Change::PutHook(hook));
-                ping.map(|ping| ping(no))
-            }
-            Action::Replace { hook, was, resume, ping } => {
-                let no = hook.no;
-                if group.hook_revision(no) != Some(was) {
-                    return Err(ChangeRefused::Conflict);
-                }
-                name_is_free(&catalog, &hook)?;
-                group.change(Change::PutHook(hook));
-                let state = self.state_of(no, after);
-                if resume && state.paused_by_host.is_some() {
-                    let state = HookState { paused_by_host: None, quarantines: 0, ..state };
-                    after.states.insert(no, state.clone());
-                    group.change(Change::PutHookState(no, state));
-                }
-                after.settled.push(no);
-                ping.map(|ping| ping(no))
-            }
-            Action::Delete { hook, ping } => {
-                group.change(Change::DeleteHook(hook.no));
-                ping.map(|ping| ping(retire(&hook, group)))
-            }
-            Action::Forget(hook) => {
-                group.change(Change::DeleteHook(hook));
-                return Ok(());
-            }
-            Action::PutSources(sources) => {
-                after.sources_changed = true;
-                for (source, event, about) in sources {
-                    group.change(Change::PutSource { source, event, about });
-                }
-                return Ok(());
-            }
-            Action::DeleteSource { source, event } => {
-                after.sources_changed = true;
-                group.change(Change::DeleteSource { source, event });
-                return Ok(());
-            }
-            Action::PutHandler(both) => {
-                let (record, installed) = *both;
-                group.change(Change::PutHandler(record));
-                after.installed.push(installed);
-                return Ok(());
-            }
-        };
-        after.hooks_changed = true;
-        if let Some(ping) = ping {
-            self.take(ping, group, after);
-        }
-        Ok(())
-    }
-
     /// Tells everybody how the group ended. True when the host stops.
     fn finish(&self, committed: Result<(), StoreError>, after: After) -> bool {
         let inner = &self.pipeline.0;
@@ -404,16 +306,6 @@ enum Next {
     Closed,
 }
 
-/// What waits for a deleted hook goes with it. Its last ping is owed to a copy under a number of its own, which nobody sees and which is forgotten
-/// when the ping is settled.
-fn retire(hook: &Hook, group: &mut Group<'_>) -> HookNo {
-    let copy = Hook { no: group.next_hook_no(), ..hook.clone() };
-    let no = copy.no;
-    group.change(Change::PutHook(copy));
-    group.change(Change::PutHookState(no, HookState { retired: true, ..HookState::default() }));
-    no
-}
-
 /// For each event the first one with its key, if its key was seen before with the same content.
 fn find_duplicates(events: &[Prepared], group: &Group<'_>) -> Result<Vec<Option<Remembered>>, AcceptError> {
     let mut here: HashMap<Fingerprint, Remembered> = HashMap::new();
@@ -437,17 +329,9 @@ fn find_duplicates(events: &[Prepared], group: &Group<'_>) -> Result<Vec<Option<
     Ok(duplicates)
 }
 
-fn name_is_free(catalog: &super::Catalog, hook: &Hook) -> Result<(), ChangeRefused> {
-    let Some(name) = &hook.name else { return Ok(()) };
-    match catalog.hook_by_name(name) {
-        Some(other) if other.id != hook.id => Err(ChangeRefused::Error(ChangeError::NameTaken(name.clone()))),
-        Some(_) | None => Ok(()),
-    }
-}
-
 fn store_is_down(error: &StoreError) -> AcceptError {
     match error {
-        StoreError::Full { .. } => AcceptError::Full { reason: error.to_string(), retry_after: std::time::Duration::from_secs(5) },
+        StoreError::Full { .. } => AcceptError::Full { reason: error.to_string(), retry_after: Duration::from_secs(5) },
         StoreError::Io { .. } | StoreError::Corrupt { .. } | StoreError::Conflict { .. } => AcceptError::Store(error.to_string()),
     }
 }
