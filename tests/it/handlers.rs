@@ -166,7 +166,7 @@ async fn every_bad_behaviour_has_its_own_code_and_the_next_event_works() {
         // A Rust guest's stack lies in its own memory, so its overflow is a trap; the limit of the host's stack is the sandbox's own test.
         ("stack", &json!({}), "trap", "deep"),
         ("panic", &json!({}), "panic", "as configured"),
-        ("trap", &json!({}), "trap", "wild_read"),
+        ("trap", &json!({}), "trap", "out of bounds"),
         ("exit", &json!({}), "guest-exit", ""),
         ("log", &json!({}), "log-limit", "limits.log_bytes"),
         ("hostcall", &json!({}), "hostcall-limit", "limits.hostcall_bytes"),
