@@ -63,8 +63,8 @@ struct Loop {
 struct After {
     batches: Vec<(oneshot::Sender<AcceptResult>, Vec<Accepted>)>,
     changes: Vec<(oneshot::Sender<ChangeResult>, ChangeResult)>,
-    owing: Vec<HookNo>,
-    settled: Vec<HookNo>,
+    /// Hooks that owe something new, or of which something was settled or changed.
+    woken: Vec<HookNo>,
     /// Hooks whose state this group changes.
     states: HashMap<HookNo, HookState>,
     throttled: u64,
@@ -172,7 +172,7 @@ impl Loop {
                 if let Some(state) = &hook_state {
                     after.states.insert(hook, state.clone());
                 }
-                after.settled.push(hook);
+                after.woken.push(hook);
                 group.settle(claim, Settlement { hook_state, ..settlement });
             }
             Item::Change(request) => {
@@ -241,7 +241,7 @@ impl Loop {
             owes.push(wanted.hook);
         }
         let deliveries = u32::try_from(owes.len()).unwrap_or(u32::MAX);
-        after.owing.extend_from_slice(&owes);
+        after.woken.extend_from_slice(&owes);
         group.accept(Accept { event, owes, not_queued, remember, throttle: marks });
         Accepted { id, key, deliveries, duplicate: false }
     }
@@ -257,7 +257,7 @@ impl Loop {
             self.log_pauses(&after);
             Counters::add(&inner.counters.throttled, after.throttled);
         }
-        let After { batches, changes, owing, settled, stop, .. } = after;
+        let After { batches, changes, woken, stop, .. } = after;
         for (answer, accepted) in batches {
             // A requester that has gone away is not told; its events are accepted all the same.
             let _ = answer.send(committed.as_ref().map(|()| accepted).map_err(store_is_down));
@@ -269,8 +269,7 @@ impl Loop {
             };
             let _ = answer.send(result);
         }
-        inner.dispatch.settled(settled);
-        inner.dispatch.owing(owing);
+        inner.dispatch.wake(woken);
         stop
     }
 

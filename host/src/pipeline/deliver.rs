@@ -39,14 +39,9 @@ pub(super) struct Ended {
 }
 
 impl Dispatch {
-    /// These hooks owe something new.
-    pub(super) fn owing(&self, hooks: Vec<HookNo>) {
+    /// These hooks owe something new, or something of theirs was settled or changed.
+    pub(super) fn wake(&self, hooks: Vec<HookNo>) {
         self.tell(!hooks.is_empty(), |news| news.woken.extend(hooks));
-    }
-
-    /// Something of these hooks was settled or changed.
-    pub(super) fn settled(&self, hooks: Vec<HookNo>) {
-        self.owing(hooks);
     }
 
     /// An attempt has ended and its settlement is on its way.

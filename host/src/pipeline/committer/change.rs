@@ -87,7 +87,7 @@ impl Loop {
                     after.states.insert(no, state.clone());
                     group.change(Change::PutHookState(no, state));
                 }
-                after.settled.push(no);
+                after.woken.push(no);
                 ping.map(|ping| ping(no))
             }
             Action::Delete { hook, ping } => {
