@@ -23,6 +23,7 @@ mod body;
 mod counts;
 mod door;
 mod events;
+mod linger;
 mod path;
 mod problem;
 mod reply;

@@ -18,6 +18,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::linger::Lingering;
+
 /// Plain, or TLS. Clones share the certificate, so a reload of one reloads all.
 #[derive(Clone, Debug)]
 pub struct Transport(Option<Arc<Tls>>);
@@ -68,10 +70,10 @@ impl Transport {
     /// Begins a connection: the handshake, if there is one. The caller limits its time.
     pub(crate) async fn begin(&self, tcp: TcpStream) -> io::Result<Stream> {
         match &self.0 {
-            None => Ok(Stream::Plain(tcp)),
+            None => Ok(Stream::Plain(Lingering::new(tcp))),
             Some(tls) => {
                 let acceptor = TlsAcceptor::from(tls.current.load_full());
-                Ok(Stream::Tls(Box::new(acceptor.accept(tcp).await?)))
+                Ok(Stream::Tls(Box::new(acceptor.accept(Lingering::new(tcp)).await?)))
             }
         }
     }
@@ -98,8 +100,8 @@ fn read(cert_file: &Path, key_file: &Path) -> Result<Arc<ServerConfig>, Transpor
 
 /// A connection's bytes. Boxed, because the state of TLS is a kilobyte that plain connections need not carry.
 pub(crate) enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Plain(Lingering),
+    Tls(Box<TlsStream<Lingering>>),
 }
 
 impl AsyncRead for Stream {
