@@ -23,6 +23,7 @@ const HOMES: &[(&str, &str)] = &[
     ("roaring::", "store"),
     ("wasmtime::", "sandbox"),
     ("wasmtime_wasi::", "sandbox"),
+    ("wasmtime_wizer::", "sandbox"),
     ("wasmparser::", "sandbox"),
     ("hyper::client", "egress"),
     ("hyper_util::client", "egress"),

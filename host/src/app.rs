@@ -75,6 +75,8 @@ async fn start(config: &Config, clock: &Clock) -> Result<pipeline::Running> {
         queued_bytes: config.events.queued_bytes,
         in_flight: config.delivery.max_in_flight,
         between_attempts: config.delivery.max_between_attempts,
+        preparing: config.limits.compiles,
+        snapshot_bytes: config.limits.snapshots_loaded_bytes,
         ..pipeline::Limits::default()
     };
     let parts = pipeline::Parts { opened, sandbox, egress, clock: clock.clone(), limits, settings: pipeline_settings(config) };
@@ -217,7 +219,7 @@ impl Signals {
 
 /// The figures of modules that the doors do not know.
 fn figures(pipeline: &Pipeline) -> Vec<http::FigureSource> {
-    let (sandbox, egress) = (pipeline.sandbox().clone(), pipeline.egress().clone());
+    let (sandbox, egress, pipeline) = (pipeline.sandbox().clone(), pipeline.egress().clone(), pipeline.clone());
     let of_sandbox = move || {
         let now = sandbox.metrics();
         vec![
@@ -226,8 +228,19 @@ fn figures(pipeline: &Pipeline) -> Vec<http::FigureSource> {
             Figure::counter("code_cache_misses", "Components that were not in the code cache, or not sound", now.cache_misses),
             Figure::counter("instances_fresh", "Attempts that got a fresh instance", now.fresh),
             Figure::counter("instances_reused", "Attempts that got a used instance", now.reused),
+            Figure::counter("instances_prepared", "Attempts that got a fresh instance of a snapshot", now.prepared),
             Figure::gauge("instances_living", "Instances now, those kept for reuse included", now.living as f64),
             Figure::gauge("guests_running", "Guests running now", now.running as f64),
+        ]
+    };
+    let of_snapshots = move || {
+        let (cache, now) = (pipeline.sandbox().metrics(), pipeline.snapshots());
+        vec![
+            Figure::counter("snapshot_hits", "Snapshots loaded from the code cache", cache.snapshot_hits),
+            Figure::counter("snapshot_misses", "Snapshots that were not in the code cache, or not sound", cache.snapshot_misses),
+            Figure::counter("snapshot_failures", "Snapshots that could not be made: their hooks work without", now.failed),
+            Figure::gauge("snapshots", "Snapshots in memory", now.loaded as f64),
+            Figure::gauge("snapshot_bytes", "Bytes of the snapshots in memory", now.loaded_bytes as f64),
         ]
     };
     let of_egress = move || {
@@ -241,7 +254,7 @@ fn figures(pipeline: &Pipeline) -> Vec<http::FigureSource> {
             Figure::gauge("egress_in_flight", "Outbound requests in flight", now.in_flight as f64),
         ]
     };
-    vec![Box::new(of_sandbox), Box::new(of_egress)]
+    vec![Box::new(of_sandbox), Box::new(of_snapshots), Box::new(of_egress)]
 }
 
 fn egress_limits(config: &Config) -> egress::Limits {
@@ -301,6 +314,8 @@ fn sandbox_limits(config: &Config) -> sandbox::Limits {
         instances: limits.instances,
         slots: limits.slots.unwrap_or(cores),
         cache_bytes: limits.cache_bytes,
+        snapshot_component_bytes: limits.snapshot_component_bytes,
+        snapshot_bytes: limits.snapshot_bytes,
         ..sandbox::Limits::default()
     }
 }

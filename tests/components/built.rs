@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// The bytes of `hostile`, `forward`, or a file in `wat/` without its ending.
+/// The bytes of `hostile`, `forward`, `prepared`, or a file in `wat/` without its ending.
 pub(crate) fn component(name: &str) -> Vec<u8> {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let path = FOLDER.get_or_init(build).join(format!("{name}.wasm"));
@@ -22,7 +22,7 @@ fn build() -> PathBuf {
     let lock = File::create(target.join("built.lock")).expect("the lock file can be made");
     lock.lock().expect("the lock can be had");
     let built = target.join("wasm32-wasip2/release");
-    cargo(&source, &target, &["build", "-p", "hostile", "-p", "forward", "--target", "wasm32-wasip2", "--release"]);
+    cargo(&source, &target, &["build", "-p", "hostile", "-p", "forward", "-p", "prepared", "--target", "wasm32-wasip2", "--release"]);
     cargo(&source, &target, &["run", "-p", "shapes", "--", &built.display().to_string()]);
     built
 }

@@ -17,6 +17,7 @@ mod delivery;
 mod delivery_order;
 mod delivery_retry;
 mod handlers;
+mod snapshots;
 mod throttle;
 
 mod disk_full;

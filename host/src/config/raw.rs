@@ -156,6 +156,9 @@ pub(crate) struct RawLimits {
     pub(crate) instances: u32,
     pub(crate) slots: u32,
     pub(crate) cache_bytes: Size,
+    pub(crate) snapshot_component_bytes: Size,
+    pub(crate) snapshot_bytes: Size,
+    pub(crate) snapshots_loaded_bytes: Size,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

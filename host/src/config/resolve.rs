@@ -163,6 +163,9 @@ fn limits(raw: &RawLimits) -> Resolved<Limits> {
         instances: in_range("limits.instances", raw.instances, 1, 100_000)?,
         slots: (raw.slots > 0).then_some(raw.slots as usize),
         cache_bytes: raw.cache_bytes.0,
+        snapshot_component_bytes: raw.snapshot_component_bytes.0,
+        snapshot_bytes: in_range("limits.snapshot_bytes", raw.snapshot_bytes.0, 64 << 10, 1 << 30)?,
+        snapshots_loaded_bytes: raw.snapshots_loaded_bytes.0,
     })
 }
 

@@ -169,6 +169,12 @@ pub struct Limits {
     pub slots: Option<usize>,
     /// Compiled code on disk.
     pub cache_bytes: u64,
+    /// Largest component of which snapshots are made.
+    pub snapshot_component_bytes: u64,
+    /// Largest snapshot.
+    pub snapshot_bytes: u64,
+    /// Snapshots in memory.
+    pub snapshots_loaded_bytes: u64,
 }
 
 /// `[egress]`

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::sync::OwnedSemaphorePermit;
+use uuid::Uuid;
 
 use crate::model::{
     Answer, AttemptSummary, Event, Failure, FailureCode, GuestRequest, HeaderValue, LogLevel, LogLine, Report, ResponseSummary, Timestamp,
@@ -19,7 +20,7 @@ use crate::store::{Claim, DeadKind, Settled, Settlement};
 use super::committer::{Finished, Item};
 use super::deliver::Ended;
 use super::stats::{Counters, Outcome};
-use super::{HookEntry, Installed, Pipeline};
+use super::{HookEntry, Installed, Pipeline, snapshots};
 
 /// What an attempt is about.
 pub(super) struct Try<'a> {
@@ -85,7 +86,7 @@ pub(super) async fn run(pipeline: &Pipeline, one: Try<'_>) -> Report {
     };
     report.started = started;
     report.duration = clock.instant() - since;
-    log_lines(&one, &report);
+    log_lines(&one.entry.hook.id, &one.delivery_id, &report.logs);
     report
 }
 
@@ -96,10 +97,10 @@ async fn guest_and_request(pipeline: &Pipeline, one: &Try<'_>) -> Report {
     let Some(installed) = catalog.handler(&hook.handler) else {
         return failed(Failure::new(FailureCode::HandlerUnusable, format!("handler '{}' is not installed", hook.handler)));
     };
-    let settings = inner.settings.load_full();
-    let deadline = hook.delivery.timeout(settings.timeout).min(settings.timeout);
+    let limits = inner.settings.load().run_limits(hook);
+    let deadline = limits.wall;
     let since = inner.clock.instant();
-    let guest = match guest(pipeline, one, installed, deadline).await {
+    let guest = match guest(pipeline, one, installed, limits).await {
         Ok(guest) => guest,
         Err(failure) => return failed(failure),
     };
@@ -123,7 +124,7 @@ async fn guest_and_request(pipeline: &Pipeline, one: &Try<'_>) -> Report {
     report
 }
 
-async fn guest(pipeline: &Pipeline, one: &Try<'_>, installed: &Installed, deadline: Duration) -> Result<GuestReport, Failure> {
+async fn guest(pipeline: &Pipeline, one: &Try<'_>, installed: &Installed, limits: RunLimits) -> Result<GuestReport, Failure> {
     let inner = &pipeline.0;
     let (hook, settings) = (&one.entry.hook, inner.settings.load());
     let profile = pipeline.profile(hook);
@@ -132,11 +133,12 @@ async fn guest(pipeline: &Pipeline, one: &Try<'_>, installed: &Installed, deadli
         return Ok(super::native::webhook(one.entry, &one.event, inner.clock.now()));
     }
     let handler = installed.component.clone().map_err(|reason| Failure::new(FailureCode::HandlerUnusable, reason))?;
-    let caps = settings.caps;
+    let snapshot = snapshots::of(pipeline, one.entry, &handler, installed.prepare_settings(profile), &limits);
     // Kong runs `/test` under the pid 42.
     let text = if one.test { settings.for_handler(&hook.handler, profile, 42) } else { installed.settings(profile).clone() };
     let invocation = Invocation {
         handler,
+        snapshot,
         hook: hook.no,
         hook_id: hook.id,
         delivery_id: one.delivery_id.clone(),
@@ -146,13 +148,7 @@ async fn guest(pipeline: &Pipeline, one: &Try<'_>, installed: &Installed, deadli
         test: one.test,
         config: one.entry.config.clone(),
         settings: text,
-        limits: RunLimits {
-            wall: deadline,
-            fuel: caps.fuel.min(hook.limits.fuel.unwrap_or(u64::MAX)),
-            memory_bytes: caps.memory_bytes.min(hook.limits.memory_bytes.unwrap_or(u64::MAX)),
-            log_bytes: caps.log_bytes.min(hook.limits.log_bytes.unwrap_or(u64::MAX)),
-            http_requests: caps.http_requests.min(hook.limits.http_requests.unwrap_or(u32::MAX)),
-        },
+        limits,
         grants: installed.grants.clone(),
         reuse: installed.record.reuse_across_hooks,
     };
@@ -299,9 +295,8 @@ fn log_settled(entry: &HookEntry, claim: &Claim, report: &Report, outcome: Outco
 }
 
 /// What handlers write goes to the host's log as well, at the nearest of its levels.
-fn log_lines(one: &Try<'_>, report: &Report) {
-    let (hook, delivery) = (&one.entry.hook.id, &one.delivery_id);
-    for LogLine { level, text } in &report.logs {
+pub(super) fn log_lines(hook: &Uuid, delivery: &str, lines: &[LogLine]) {
+    for LogLine { level, text } in lines {
         let kong = level.as_str();
         match level {
             LogLevel::Debug => tracing::debug!(target: "handler", %hook, %delivery, level = kong, "{text}"),

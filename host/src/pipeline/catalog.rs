@@ -4,12 +4,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use uuid::Uuid;
 
 use crate::egress::Grants;
 use crate::model::{HandlerRecord, Hook, HookNo, JsonText, Profile, Sources};
 use crate::policy::matching::Index;
-use crate::sandbox;
+use crate::sandbox::{self, Snapshot};
 use crate::store::Store;
 
 use super::Settings;
@@ -36,6 +37,14 @@ pub struct HookEntry {
     pub hook: Arc<Hook>,
     /// `hook.config`, written once.
     pub config: JsonText,
+    /// Its handler as it was prepared for this config, once it is (`snapshots`).
+    pub(super) snapshot: ArcSwapOption<Snapshot>,
+}
+
+impl HookEntry {
+    pub(super) fn new(hook: Arc<Hook>) -> Self {
+        Self { config: JsonText::from_value(&hook.config), hook, snapshot: ArcSwapOption::empty() }
+    }
 }
 
 /// A handler that is installed.
@@ -49,22 +58,36 @@ pub struct Installed {
     pub grants: Grants,
     /// `settings` of its calls, for both profiles.
     settings: [JsonText; 2],
+    /// `settings` of `prepare`, for both profiles.
+    prepare_settings: [JsonText; 2],
 }
 
 impl Installed {
     pub(super) fn new(record: Arc<HandlerRecord>, component: Result<Arc<sandbox::Handler>, String>, settings: &Settings) -> Self {
         let pid = std::process::id();
-        let texts = [Profile::Durable, Profile::Kong].map(|profile| settings.for_handler(&record.name, profile, pid));
+        let texts = BOTH.map(|profile| settings.for_handler(&record.name, profile, pid));
+        let prepare_settings = BOTH.map(|profile| settings.for_prepare(&record.name, profile));
         // A pattern that cannot be read grants nothing: it was refused when the handler was installed.
         let grants = Grants::of(&record.granted.http_hosts).unwrap_or_else(|_| Grants::none());
-        Self { record, component, grants, settings: texts }
+        Self { record, component, grants, settings: texts, prepare_settings }
     }
 
     pub(super) fn settings(&self, profile: Profile) -> &JsonText {
-        match profile {
-            Profile::Durable => &self.settings[0],
-            Profile::Kong => &self.settings[1],
-        }
+        of(profile, &self.settings)
+    }
+
+    pub(super) fn prepare_settings(&self, profile: Profile) -> &JsonText {
+        of(profile, &self.prepare_settings)
+    }
+}
+
+const BOTH: [Profile; 2] = [Profile::Durable, Profile::Kong];
+
+/// In the order of [`BOTH`].
+fn of(profile: Profile, both: &[JsonText; 2]) -> &JsonText {
+    match profile {
+        Profile::Durable => &both[0],
+        Profile::Kong => &both[1],
     }
 }
 
@@ -106,6 +129,10 @@ impl Catalog {
 
     pub(super) fn entry(&self, no: HookNo) -> Option<&Arc<HookEntry>> {
         self.hooks.by_no.get(&no)
+    }
+
+    pub(super) fn numbers(&self) -> impl Iterator<Item = HookNo> {
+        self.hooks.by_no.keys().copied()
     }
 
     /// A hook by its id.
@@ -159,10 +186,7 @@ impl Hooks {
                 new.by_name.insert(name.clone(), hook.no);
             }
             let kept = before.by_no.get(&hook.no).filter(|entry| Arc::ptr_eq(&entry.hook, &hook)).cloned();
-            let entry = kept.unwrap_or_else(|| {
-                let config = JsonText::from_value(&hook.config);
-                Arc::new(HookEntry { config, hook: hook.clone() })
-            });
+            let entry = kept.unwrap_or_else(|| Arc::new(HookEntry::new(hook.clone())));
             new.by_no.insert(hook.no, entry);
         }
         new

@@ -68,6 +68,8 @@ struct After {
     /// Hooks whose state this group changes.
     states: HashMap<HookNo, HookState>,
     throttled: u64,
+    /// Hooks that this group makes, changes or deletes.
+    changed: Vec<HookNo>,
     hooks_changed: bool,
     sources_changed: bool,
     installed: Vec<Installed>,
@@ -296,6 +298,10 @@ impl Loop {
             catalog = catalog.with_handler(installed.clone());
         }
         inner.catalog.store(Arc::new(catalog));
+        inner.snapshots.changed(&after.changed);
+        if !after.installed.is_empty() {
+            inner.snapshots.all_changed();
+        }
     }
 }
 

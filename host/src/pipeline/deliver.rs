@@ -262,7 +262,7 @@ impl Claimer {
             let _ = inner.items.try_send(Item::Change(Box::new(request)));
             return None;
         }
-        Some(Arc::new(HookEntry { config: JsonText::from_value(&hook.config), hook }))
+        Some(Arc::new(HookEntry::new(hook)))
     }
 }
 

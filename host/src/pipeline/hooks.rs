@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::model::{Hook, Invalid, JsonText, NewEvent, Origin, PathPart, SourceEvent, Violation, is_built_in};
 use crate::policy::admit::REGISTERED_MAX;
+use crate::policy::secrets;
 
 use super::accept;
 use super::body::{self, Draft};
@@ -157,10 +158,12 @@ impl Pipeline {
     pub(super) fn hide_secrets(&self, handler: &str, entity: &mut Map<String, Value>) {
         let catalog = self.catalog();
         let Some(installed) = catalog.handler(handler) else { return };
-        let properties = installed.record.description.config_schema.get("properties").and_then(Value::as_object);
-        let secrets = properties.into_iter().flatten().filter(|(_, schema)| schema.get("x-secret") == Some(&Value::Bool(true)));
-        if let Some(config) = entity.get_mut("config").and_then(Value::as_object_mut) {
-            secrets.for_each(|(name, _)| drop(config.remove(name)));
+        let schema = &installed.record.description.config_schema;
+        if let Some(config) = entity.get_mut("config")
+            && let Err(reason) = secrets::withhold(config, schema)
+        {
+            tracing::warn!(handler, reason, "which parts of a config are secret is not known: it is hidden whole");
+            *config = Value::Object(Map::new());
         }
     }
 }

@@ -38,16 +38,19 @@ mod hooks;
 #[cfg(feature = "bench")]
 mod native;
 mod settings;
+mod snapshots;
 mod stats;
 mod try_it;
 
 pub use catalog::{Catalog, HookEntry, Installed};
 pub use settings::{Limits, RunCaps, Settings};
+pub use snapshots::SnapshotStats;
 pub use stats::{Outcome, Stats};
 pub use try_it::Tested;
 
 use committer::Item;
 use deliver::Dispatch;
+use snapshots::Snapshots;
 use stats::Counters;
 
 /// The pipeline. Clones share it.
@@ -67,6 +70,7 @@ struct Inner {
     /// Bytes of events that wait for the one loop: `limits.queued_bytes`. Beyond it a request is refused.
     queued_bytes: Arc<Semaphore>,
     dispatch: Dispatch,
+    snapshots: Snapshots,
     counters: Counters,
     /// Cancelled when the host stops: nothing new is accepted or claimed.
     stopping: CancellationToken,
@@ -94,6 +98,7 @@ pub struct Parts {
 pub struct Running {
     pipeline: Pipeline,
     claimer: tokio::task::JoinHandle<()>,
+    keeper: tokio::task::JoinHandle<()>,
     committer: std::thread::JoinHandle<()>,
 }
 
@@ -114,6 +119,7 @@ impl Pipeline {
             catalog: ArcSwap::from_pointee(catalog),
             items,
             dispatch: Dispatch::default(),
+            snapshots: Snapshots::default(),
             counters: Counters::default(),
             stopping: CancellationToken::new(),
             attempts: TaskTracker::new(),
@@ -154,6 +160,11 @@ impl Pipeline {
         self.0.counters.read()
     }
 
+    /// Figures of the snapshots.
+    pub fn snapshots(&self) -> SnapshotStats {
+        self.0.snapshots.read()
+    }
+
     /// True once the host is stopping.
     pub fn is_stopping(&self) -> bool {
         self.0.stopping.is_cancelled()
@@ -164,6 +175,7 @@ impl Pipeline {
         let catalog = self.0.catalog.load().with_settings(&settings);
         self.0.settings.store(Arc::new(settings));
         self.0.catalog.store(Arc::new(catalog));
+        self.0.snapshots.all_changed();
     }
 
     /// Accepts all of `events` or none. When this returns they are on disk and their deliveries are queued.
@@ -227,7 +239,8 @@ impl StartingUp {
         let Self { pipeline, committer, built_in } = self;
         handlers::load_all(&pipeline, built_in).await?;
         let claimer = deliver::start(&pipeline);
-        Ok(Running { pipeline, claimer, committer })
+        let keeper = snapshots::start(&pipeline);
+        Ok(Running { pipeline, claimer, keeper, committer })
     }
 }
 
@@ -242,8 +255,9 @@ impl Running {
     pub async fn stop(self, drain: Duration) {
         let inner = &self.pipeline.0;
         inner.stopping.cancel();
-        // The claimer ends at the cancellation; a panic of it was logged by the panic hook.
+        // Both end at the cancellation; a panic of either was logged by the panic hook.
         let _ = self.claimer.await;
+        let _ = self.keeper.await;
         inner.attempts.close();
         if tokio::time::timeout(drain, inner.attempts.wait()).await.is_err() {
             tracing::warn!(

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::model::{JsonText, Profile};
+use crate::model::{Hook, JsonText, Profile};
 use crate::policy::admit::Unregistered;
 use crate::policy::retry;
+use crate::sandbox::RunLimits;
 
 /// Bounds of queues and loops.
 #[derive(Debug, Clone)]
@@ -28,6 +29,10 @@ pub struct Limits {
     pub in_flight: usize,
     /// Deliveries of one hook between attempts. Beyond it the hook starts no first attempts.
     pub between_attempts: usize,
+    /// Snapshots made or loaded at the same time. More wait.
+    pub preparing: usize,
+    /// Bytes of snapshots that are loaded. Beyond it those used longest ago are dropped from memory, and loaded again when their hooks have events.
+    pub snapshot_bytes: u64,
 }
 
 impl Default for Limits {
@@ -41,6 +46,8 @@ impl Default for Limits {
             sync_lag: Duration::from_millis(200),
             in_flight: 1024,
             between_attempts: 100_000,
+            preparing: 2,
+            snapshot_bytes: 256 << 20,
         }
     }
 }
@@ -105,10 +112,33 @@ impl Default for Settings {
 impl Settings {
     /// What a handler receives as `settings`: the operator's table, `profile`, `signature` and `pid`.
     pub fn for_handler(&self, handler: &str, profile: Profile, pid: u32) -> JsonText {
-        let mut table = self.handlers.get(handler).cloned().unwrap_or_default();
-        table.insert("profile".into(), profile.as_str().into());
-        table.insert("signature".into(), self.signature.clone().into());
+        let mut table = self.table(handler, profile);
         table.insert("pid".into(), pid.into());
         JsonText::from_value(&Value::Object(table))
+    }
+
+    /// What its `prepare` receives: without `pid`, because what it makes outlives the process.
+    pub fn for_prepare(&self, handler: &str, profile: Profile) -> JsonText {
+        JsonText::from_value(&Value::Object(self.table(handler, profile)))
+    }
+
+    fn table(&self, handler: &str, profile: Profile) -> Map<String, Value> {
+        let mut table = self.handlers.get(handler).cloned().unwrap_or_default();
+        table.remove("pid");
+        table.insert("profile".into(), profile.as_str().into());
+        table.insert("signature".into(), self.signature.clone().into());
+        table
+    }
+
+    /// What one attempt of a hook may use: its wishes, no larger than the operator's caps.
+    pub(super) fn run_limits(&self, hook: &Hook) -> RunLimits {
+        let (caps, wish) = (self.caps, &hook.limits);
+        RunLimits {
+            wall: hook.delivery.timeout(self.timeout).min(self.timeout),
+            fuel: caps.fuel.min(wish.fuel.unwrap_or(u64::MAX)),
+            memory_bytes: caps.memory_bytes.min(wish.memory_bytes.unwrap_or(u64::MAX)),
+            log_bytes: caps.log_bytes.min(wish.log_bytes.unwrap_or(u64::MAX)),
+            http_requests: caps.http_requests.min(wish.http_requests.unwrap_or(u32::MAX)),
+        }
     }
 }

@@ -7,9 +7,11 @@
 //! | `throttle` | has this hook just seen the same? |
 //! | `inflight` | how many attempts may a hook have running? |
 //! | `retry` | what follows from an attempt? |
+//! | `secrets` | which parts of a config are secret? |
 
 pub mod admit;
 pub mod inflight;
 pub mod matching;
 pub mod retry;
+pub mod secrets;
 pub mod throttle;

@@ -5,6 +5,7 @@
 //!
 //! Entry: 8 bytes of format, 32 bytes HMAC-SHA256 over format, name and code, then the code.
 
+use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read, Write};
@@ -27,9 +28,46 @@ const MAC_BYTES: usize = 32;
 const HEAD_BYTES: usize = FORMAT.len() + MAC_BYTES;
 const KEY_BYTES: usize = 32;
 const KEY_FILE: &str = "cache.key";
-/// Entries end like this, half-written ones like that.
-const ENTRY: &str = "code";
+/// Half-written entries end like this.
 const UNFINISHED: &str = "new";
+
+/// What an entry holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A component, under its own digest.
+    Component,
+    /// A component with the exports by which a snapshot is taken, under the digest of the component without them.
+    Opened,
+    /// A snapshot, under the digest of everything that it was made from.
+    Snapshot,
+}
+
+impl Kind {
+    const ALL: [Self; 3] = [Self::Component, Self::Opened, Self::Snapshot];
+
+    /// How its files end.
+    fn extension(self) -> &'static str {
+        match self {
+            Self::Component => "code",
+            Self::Opened => "opened",
+            Self::Snapshot => "snapshot",
+        }
+    }
+}
+
+/// Compiled code, loaded.
+pub(super) struct Loaded {
+    pub(super) component: Component,
+    /// Size of the code.
+    pub(super) bytes: u64,
+}
+
+/// Entries of one kind that were asked for, since the start.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    pub(super) hits: AtomicU64,
+    pub(super) misses: AtomicU64,
+}
 
 /// The cache. Blocking: called on threads where that is allowed.
 pub(super) struct Cache {
@@ -41,8 +79,7 @@ pub(super) struct Cache {
     clock: Clock,
     /// One at a time puts and evicts, so that the budget holds.
     writing: Mutex<()>,
-    pub(super) hits: AtomicU64,
-    pub(super) misses: AtomicU64,
+    asked: [Asked; Kind::ALL.len()],
     pub(super) rejected: AtomicU64,
 }
 
@@ -54,7 +91,6 @@ impl Cache {
         let key = key(&folder.parent().unwrap_or(folder).join(KEY_FILE))?;
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
-        let zero = || AtomicU64::new(0);
         let cache = Self {
             folder: folder.to_owned(),
             key,
@@ -62,9 +98,8 @@ impl Cache {
             compatibility: hasher.finish(),
             clock,
             writing: Mutex::new(()),
-            hits: zero(),
-            misses: zero(),
-            rejected: zero(),
+            asked: Default::default(),
+            rejected: AtomicU64::new(0),
         };
         for file in cache.files(UNFINISHED)? {
             fs::remove_file(file.path)?;
@@ -72,27 +107,33 @@ impl Cache {
         Ok(cache)
     }
 
-    /// The component compiled earlier, if there is a sound entry. A bad one is reported and counts as none; the next `put` replaces it.
-    pub(super) fn get(&self, engine: &Engine, digest: Digest) -> Option<Component> {
-        let name = self.name(digest);
+    /// How often entries of this kind were asked for.
+    pub(super) fn asked(&self, kind: Kind) -> &Asked {
+        &self.asked[kind as usize]
+    }
+
+    /// What was compiled earlier, if there is a sound entry. A bad one is reported and counts as none; the next `put` replaces it.
+    pub(super) fn get(&self, engine: &Engine, kind: Kind, digest: Digest) -> Option<Loaded> {
+        let name = self.name(kind, digest);
+        let asked = self.asked(kind);
         let path = self.folder.join(&name);
         let found = match self.read(&path, &name) {
             Ok(Some(code)) => load(engine, &code).map_err(|error| format!("{error:#}")),
             Ok(None) => {
-                self.misses.fetch_add(1, Ordering::Relaxed);
+                asked.misses.fetch_add(1, Ordering::Relaxed);
                 return None;
             }
             Err(reason) => Err(reason),
         };
         match found {
-            Ok(component) => {
-                self.hits.fetch_add(1, Ordering::Relaxed);
+            Ok(loaded) => {
+                asked.hits.fetch_add(1, Ordering::Relaxed);
                 self.touch(&path);
-                Some(component)
+                Some(loaded)
             }
             Err(reason) => {
                 self.rejected.fetch_add(1, Ordering::Relaxed);
-                self.misses.fetch_add(1, Ordering::Relaxed);
+                asked.misses.fetch_add(1, Ordering::Relaxed);
                 tracing::warn!(entry = name, reason, "an entry of the code cache is not sound: compiling again");
                 None
             }
@@ -100,17 +141,39 @@ impl Cache {
     }
 
     /// Keeps code that the engine has just compiled, and loads it. What does not fit into the budget is not kept.
-    pub(super) fn put(&self, engine: &Engine, digest: Digest, code: &[u8]) -> wasmtime::Result<Component> {
-        let component = load(engine, code)?;
-        let name = self.name(digest);
+    pub(super) fn put(&self, engine: &Engine, kind: Kind, digest: Digest, code: &[u8]) -> wasmtime::Result<Loaded> {
+        let loaded = load(engine, code)?;
+        let name = self.name(kind, digest);
         if let Err(error) = self.write(&name, code) {
             tracing::warn!(entry = name, %error, "compiled code could not be kept: it will be compiled again at the next start");
         }
-        Ok(component)
+        Ok(loaded)
     }
 
-    fn name(&self, digest: Digest) -> String {
-        format!("{digest}-{:016x}.{ENTRY}", self.compatibility)
+    /// Removes an entry, if there is one.
+    pub(super) fn remove(&self, kind: Kind, digest: Digest) {
+        let name = self.name(kind, digest);
+        match fs::remove_file(self.folder.join(&name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(entry = name, %error, "an entry of the code cache could not be removed");
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+
+    /// Removes every entry of this kind but these, those of other engines included.
+    pub(super) fn keep_only(&self, kind: Kind, kept: &HashSet<Digest>) -> io::Result<()> {
+        let kept: HashSet<_> = kept.iter().map(|digest| self.folder.join(self.name(kind, *digest))).collect();
+        for file in self.files(kind.extension())? {
+            if !kept.contains(&file.path) {
+                fs::remove_file(&file.path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn name(&self, kind: Kind, digest: Digest) -> String {
+        format!("{digest}-{:016x}.{}", self.compatibility, kind.extension())
     }
 
     /// Over the name too: an entry cannot pass for another component's.
@@ -155,7 +218,10 @@ impl Cache {
 
     /// Removes what was used longest ago until `size` more bytes fit.
     fn make_room(&self, size: u64) -> io::Result<()> {
-        let mut files = self.files(ENTRY)?;
+        let mut files = Vec::new();
+        for kind in Kind::ALL {
+            files.extend(self.files(kind.extension())?);
+        }
         files.sort_by_key(|file| file.used);
         let mut sum: u64 = files.iter().map(|file| file.bytes).sum();
         for file in files {
@@ -222,7 +288,8 @@ fn key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
     reason = "loading compiled code is unsafe because forged code would run as part of the host; these bytes were compiled by this engine a \
               moment ago, or carry the MAC of an entry that was"
 )]
-fn load(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
+fn load(engine: &Engine, code: &[u8]) -> wasmtime::Result<Loaded> {
     // SAFETY: see the reason above; `read` and `put` are the only callers' sources, and the bytes are in memory that nobody else can write.
-    unsafe { Component::deserialize(engine, code) }
+    let component = unsafe { Component::deserialize(engine, code)? };
+    Ok(Loaded { component, bytes: code.len() as u64 })
 }

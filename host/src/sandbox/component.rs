@@ -8,7 +8,7 @@ use std::fmt;
 use wasmparser::{ComponentExternalKind, Encoding, Parser, Payload};
 use wasmtime::Engine;
 
-use super::abi::{PACKAGE, SPOKEN, Spoken};
+use super::abi::{PACKAGE, PREPARE, SPOKEN, Spoken};
 
 /// Names listed in a message, at most.
 const LISTED_MAX: usize = 12;
@@ -89,10 +89,20 @@ impl fmt::Display for Version {
 struct Border {
     imports: Vec<String>,
     exports: Vec<String>,
+    /// There is a function `prepare` at the root.
+    prepares: bool,
 }
 
-/// All checks that need no compiler. Gives the version of the contract under which the component is to be run.
-pub(super) fn check(bytes: &[u8], bytes_max: u64) -> Result<&'static Spoken, LoadError> {
+/// What the checks found out.
+pub(super) struct Checked {
+    /// The version of the contract under which the component is to be run.
+    pub(super) spoken: &'static Spoken,
+    /// It exports `prepare`.
+    pub(super) prepares: bool,
+}
+
+/// All checks that need no compiler.
+pub(super) fn check(bytes: &[u8], bytes_max: u64) -> Result<Checked, LoadError> {
     check_kind(bytes)?;
     if bytes.len() as u64 > bytes_max {
         let message = format!("the component has {} bytes; at most {bytes_max} are allowed (setting limits.component_bytes)", bytes.len());
@@ -101,7 +111,7 @@ pub(super) fn check(bytes: &[u8], bytes_max: u64) -> Result<&'static Spoken, Loa
     let border = read_border(bytes)?;
     let spoken = choose_version(&border)?;
     check_imports(&border, spoken)?;
-    Ok(spoken)
+    Ok(Checked { spoken, prepares: border.prepares })
 }
 
 fn check_kind(bytes: &[u8]) -> Result<(), LoadError> {
@@ -140,8 +150,14 @@ fn read_border(bytes: &[u8]) -> Result<Border, LoadError> {
             Payload::ComponentExportSection(exports) if depth == 0 => {
                 for export in exports {
                     let export = export.map_err(malformed)?;
-                    if export.kind == ComponentExternalKind::Instance {
-                        border.exports.push(export.name.name.to_owned());
+                    match export.kind {
+                        ComponentExternalKind::Instance => border.exports.push(export.name.name.to_owned()),
+                        ComponentExternalKind::Func => border.prepares |= export.name.name == PREPARE,
+                        // Nothing that the contract asks for.
+                        ComponentExternalKind::Module
+                        | ComponentExternalKind::Value
+                        | ComponentExternalKind::Type
+                        | ComponentExternalKind::Component => {}
                     }
                 }
             }

@@ -47,10 +47,10 @@ impl State {
     }
 }
 
-/// An instance, or what will be one at its first call.
-pub(super) struct Instance {
+/// An instance, or what will be one at its first call. `E` is how its exports are reached.
+pub(super) struct Instance<E: ?Sized = dyn Exports> {
     store: Store<State>,
-    exports: Option<Box<dyn Exports>>,
+    exports: Option<Box<E>>,
     /// Of the bound on living instances.
     _place: Place,
     /// Attempts after which it is retired.
@@ -78,7 +78,7 @@ pub(super) struct Turn<'a> {
     pub(super) grants: Option<Grants>,
 }
 
-impl Instance {
+impl<E: ?Sized + Send + Sync> Instance<E> {
     /// An empty store. The component is instantiated in the first call, because that may run guest code.
     pub(super) fn new(engine: &Engine, egress: Egress, clock: Clock, place: Place, attempts: u32) -> Self {
         let log = Log::default();
@@ -107,11 +107,16 @@ impl Instance {
         self.store.data().meter.memory()
     }
 
+    /// Does the guest hold a resource of the host: a stream, a timer?
+    pub(super) fn has_open_handles(&self) -> bool {
+        !self.store.data().table.is_empty()
+    }
+
     /// Calls an export. After an error the instance must be dropped: the guest was stopped somewhere in the middle.
-    pub(super) async fn call<T, F>(&mut self, bound: &dyn Bound, turn: Turn<'_>, export: F) -> Result<T, Failure>
+    pub(super) async fn call<T, F>(&mut self, bound: &dyn Bound<E>, turn: Turn<'_>, export: F) -> Result<T, Failure>
     where
         T: Send,
-        F: for<'a> FnOnce(&'a dyn Exports, &'a mut Store<State>) -> BoxFuture<'a, wasmtime::Result<T>> + Send,
+        F: for<'a> FnOnce(&'a E, &'a mut Store<State>) -> BoxFuture<'a, wasmtime::Result<T>> + Send,
     {
         let Turn { running, hook, clock, budget, grants } = turn;
         self.start(budget, grants)?;
@@ -160,9 +165,9 @@ impl Instance {
     }
 
     /// The first time, makes the instance; then calls the export.
-    async fn enter<T, F>(&mut self, bound: &dyn Bound, clock: &Clock, export: F) -> wasmtime::Result<T>
+    async fn enter<T, F>(&mut self, bound: &dyn Bound<E>, clock: &Clock, export: F) -> wasmtime::Result<T>
     where
-        F: for<'a> FnOnce(&'a dyn Exports, &'a mut Store<State>) -> BoxFuture<'a, wasmtime::Result<T>> + Send,
+        F: for<'a> FnOnce(&'a E, &'a mut Store<State>) -> BoxFuture<'a, wasmtime::Result<T>> + Send,
     {
         let exports = match self.exports.take() {
             Some(exports) => self.exports.insert(exports),

@@ -13,6 +13,12 @@ pub(super) const MEMORIES_MAX: u32 = 4;
 pub(super) const TABLES_MAX: u32 = 16;
 /// Core instances of one component: Python's runtime consists of about thirty.
 pub(super) const CORE_INSTANCES_MAX: u32 = 64;
+/// Longest `prepare`, wall time: it runs in the background, but beside the events of others.
+const PREPARE_WALL: Duration = Duration::from_secs(5);
+/// Looking at a prepared memory takes one page of it for each look, and there are two looks.
+const LOOK_MEMORY_BYTES: u64 = 2 * (64 << 10) * MEMORIES_MAX as u64;
+/// And a few dozen instructions for each memory and each mutable global.
+const LOOK_FUEL: u64 = 10_000_000;
 /// Bytes that `describe` may give back.
 pub(super) const DESCRIPTION_BYTES: usize = 256 << 10;
 
@@ -47,8 +53,12 @@ pub struct Limits {
     pub instances: u32,
     /// Guests that run at the same time. Beyond: they queue, hooks in turn.
     pub slots: usize,
-    /// Compiled code on disk. Beyond: what was used longest ago goes.
+    /// Compiled code on disk, snapshots included. Beyond: what was used longest ago goes.
     pub cache_bytes: u64,
+    /// Largest component of which snapshots are made. Beyond: its `prepare` is never called.
+    pub snapshot_component_bytes: u64,
+    /// Largest snapshot: the component with the memory that `prepare` left. Beyond: the hook works without.
+    pub snapshot_bytes: u64,
     /// Instances of one handler kept for reuse. Beyond: dropped after their attempt.
     pub reuse_idle: usize,
     /// An instance is retired after a number of attempts that is drawn from this range, so that not all are replaced at once.
@@ -73,6 +83,8 @@ impl Default for Limits {
             instances: 512,
             slots: std::thread::available_parallelism().map_or(1, usize::from),
             cache_bytes: 1 << 30,
+            snapshot_component_bytes: 1 << 20,
+            snapshot_bytes: 16 << 20,
             reuse_idle: 16,
             reuse_attempts: 256..=1024,
         }
@@ -111,6 +123,9 @@ impl From<&Limits> for RunLimits {
 pub(super) enum Export {
     Describe,
     Validate,
+    Prepare,
+    /// The exports by which a snapshot is taken.
+    Look,
     Handle,
 }
 
@@ -119,6 +134,8 @@ impl Export {
         match self {
             Self::Describe => "describe",
             Self::Validate => "validate",
+            Self::Prepare => "prepare",
+            Self::Look => "the snapshot",
             Self::Handle => "handle",
         }
     }
@@ -173,6 +190,20 @@ impl Budget {
         Self { export: Export::Validate, ..Self::for_handle(limits, run) }
     }
 
+    /// For `prepare`: what the hook's attempts may use, but no requests.
+    pub(super) fn for_prepare(limits: &Limits, run: RunLimits) -> Self {
+        let run = RunLimits { wall: run.wall.min(PREPARE_WALL), http_requests: 0, ..run };
+        Self { export: Export::Prepare, ..Self::for_handle(limits, run) }
+    }
+
+    /// For looking at what `prepare` left: it must be possible also where `prepare` used up its memory.
+    pub(super) fn for_look(limits: &Limits, run: RunLimits) -> Self {
+        let memory_bytes = run.memory_bytes.saturating_add(LOOK_MEMORY_BYTES);
+        let run = RunLimits { wall: PREPARE_WALL, fuel: LOOK_FUEL, memory_bytes, log_bytes: 0, http_requests: 0 };
+        let hostcall_bytes = usize::try_from(memory_bytes).unwrap_or(usize::MAX);
+        Self { export: Export::Look, hostcall_bytes, ..Self::for_handle(limits, run) }
+    }
+
     /// For `describe`: the same for every host, so that a component installs everywhere or nowhere.
     pub(super) fn for_describe(limits: &Limits) -> Self {
         let run = RunLimits { wall: Duration::from_secs(2), fuel: 500_000_000, http_requests: 0, ..RunLimits::from(limits) };
@@ -215,9 +246,9 @@ impl Budget {
             }
         };
         let origin = match (self.export, exceeded) {
-            (Export::Handle, _) | (_, Exceeded::Memory | Exceeded::Table | Exceeded::Handles | Exceeded::Log) => {
-                format!("setting {setting}")
-            }
+            (Export::Handle, _)
+            | (Export::Prepare, Exceeded::Fuel | Exceeded::Hostcall)
+            | (_, Exceeded::Memory | Exceeded::Table | Exceeded::Handles | Exceeded::Log) => format!("setting {setting}"),
             (export, _) => format!("fixed for {}", export.as_str()),
         };
         Failure::new(code, format!("{text} ({origin})"))

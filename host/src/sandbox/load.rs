@@ -4,10 +4,12 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Weak};
 
 use bytes::Bytes;
-use wasmtime::component::Component;
+use wasmtime::component::{Component, Linker};
 
 use super::abi::{Bound, Described, SPOKEN, Spoken};
-use super::instance::{Instance, Turn};
+use super::cache::Kind;
+use super::component::Checked;
+use super::instance::{Instance, State, Turn};
 use super::limits::{Budget, DESCRIPTION_BYTES, MEMORIES_MAX, TABLES_MAX};
 use super::{Handler, Inner, LoadError, Sandbox, component};
 use crate::model::{Description, Digest, HookNo};
@@ -19,20 +21,20 @@ impl Sandbox {
     /// Makes a component ready to run. Every refusal says what is wrong and what would be right. The same component is loaded once.
     pub async fn load(&self, component: Bytes) -> Result<Arc<Handler>, LoadError> {
         let inner = self.0.clone();
-        let (digest, spoken) = blocking(move || {
-            let spoken = component::check(&component, inner.limits.component_bytes)?;
-            Ok((Digest::of(&component), (spoken, component)))
+        let (digest, Checked { spoken, prepares }, bytes) = blocking(move || {
+            let checked = component::check(&component, inner.limits.component_bytes)?;
+            Ok((Digest::of(&component), checked, component))
         })
         .await?;
-        let (spoken, component) = spoken;
         if let Some(handler) = self.0.loaded().get(&digest).and_then(Weak::upgrade) {
             return Ok(handler);
         }
-        let component = self.0.clone().code(component, digest).await?;
+        let component = self.0.clone().code(bytes.clone(), digest).await?;
         check_shape(&component)?;
         let bound = self.0.link(&component, spoken)?;
         let description = self.0.describe(&*bound).await?;
-        let handler = Arc::new(Handler { description, digest, bound, idle: Mutex::default() });
+        let preparable = if prepares { self.0.preparable(&description, bytes) } else { None };
+        let handler = Arc::new(Handler { description, digest, spoken, bound, preparable, idle: Mutex::default() });
         let mut loaded = self.0.loaded();
         loaded.retain(|_, handler| handler.strong_count() > 0);
         loaded.insert(digest, Arc::downgrade(&handler));
@@ -44,8 +46,8 @@ impl Inner {
     /// From the cache, or compiled when it is this component's turn.
     async fn code(self: Arc<Self>, bytes: Bytes, digest: Digest) -> Result<Component, LoadError> {
         let inner = self.clone();
-        if let Some(component) = blocking(move || Ok(inner.cache.get(&inner.engine, digest))).await? {
-            return Ok(component);
+        if let Some(loaded) = blocking(move || Ok(inner.cache.get(&inner.engine, Kind::Component, digest))).await? {
+            return Ok(loaded.component);
         }
         let turn = self.compiles.clone().acquire_owned().await.map_err(|error| LoadError::new("host-bug", error.to_string()))?;
         blocking(move || {
@@ -53,17 +55,34 @@ impl Inner {
             let refuse = |error: wasmtime::Error| LoadError::new("compile", format!("the component cannot be compiled: {error:#}"));
             let code = self.engine.precompile_component(&bytes).map_err(refuse)?;
             self.compiled.fetch_add(1, Ordering::Relaxed);
-            self.cache.put(&self.engine, digest, &code).map_err(refuse)
+            self.cache.put(&self.engine, Kind::Component, digest, &code).map(|loaded| loaded.component).map_err(refuse)
         })
         .await
     }
 
-    fn link(&self, component: &Component, spoken: &'static Spoken) -> Result<Box<dyn Bound>, LoadError> {
+    /// What snapshots are made from, if the component is small enough for that.
+    fn preparable(&self, about: &Description, component: Bytes) -> Option<Bytes> {
+        let (bytes, bytes_max) = (component.len() as u64, self.limits.snapshot_component_bytes);
+        if bytes > bytes_max && bytes_max > 0 {
+            tracing::warn!(
+                handler = about.name,
+                bytes,
+                "the handler exports prepare and is larger than limits.snapshot_component_bytes ({bytes_max}): it is not prepared for its hooks"
+            );
+        }
+        (bytes <= bytes_max).then_some(component)
+    }
+
+    pub(super) fn linker(&self, spoken: &Spoken) -> &Linker<State> {
         let at = SPOKEN.iter().position(|other| other.version == spoken.version).unwrap_or(0);
+        &self.linkers[at]
+    }
+
+    pub(super) fn link(&self, component: &Component, spoken: &'static Spoken) -> Result<Box<dyn Bound>, LoadError> {
         let unknown = |error: wasmtime::Error| {
             LoadError::new("unknown-import", format!("the component imports something that this host does not offer: {error:#}"))
         };
-        let linked = self.linkers[at].instantiate_pre(component).map_err(unknown)?;
+        let linked = self.linker(spoken).instantiate_pre(component).map_err(unknown)?;
         (spoken.bind)(linked).map_err(|error| {
             LoadError::new("missing-export", format!("the component does not export what contract {} asks for: {error:#}", spoken.version))
         })
@@ -83,7 +102,7 @@ impl Inner {
 }
 
 /// What one component may have of the pool. The numbers are fixed: they are the pool's shape.
-fn check_shape(component: &Component) -> Result<(), LoadError> {
+pub(super) fn check_shape(component: &Component) -> Result<(), LoadError> {
     let Some(needed) = component.resources_required() else {
         return Err(LoadError::new("compile", "the component imports core modules; it must contain them"));
     };

@@ -5,7 +5,7 @@
 //! code of their own. Nothing that a guest does is an error of the host: what comes back is always a report.
 //!
 //! In reading order: [`component`] what is refused before compiling, `cache` compiled code on disk, `abi` the versions of the contract,
-//! `instance` one call under all limits, `gate` whose turn it is, `capability` what a guest can call, `failure` how it went wrong.
+//! `instance` one call under all limits, `snapshot` a handler prepared for one hook, `gate` whose turn it is, `capability` what a guest can call, `failure` how it went wrong.
 
 mod abi;
 mod cache;
@@ -19,6 +19,7 @@ mod limits;
 mod load;
 mod meter;
 mod run;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +28,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use bytes::Bytes;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 use wasmtime::Engine;
@@ -35,11 +37,12 @@ use wasmtime::component::Linker;
 pub use component::LoadError;
 pub use engine::Pool;
 pub use limits::{Limits, RunLimits};
+pub use snapshot::{Preparation, PrepareReport, Snapshot};
 
 use crate::egress::{Egress, Grants};
 use crate::model::{Answer, CapabilityCall, Clock, Description, Digest, Event, Failure, HookNo, JsonText, LogLine, Timestamp, Usage};
-use abi::{Bound, SPOKEN};
-use cache::Cache;
+use abi::{Bound, SPOKEN, Spoken};
+use cache::{Cache, Kind};
 use engine::Ticker;
 use gate::Gate;
 use instance::{Instance, State};
@@ -52,7 +55,10 @@ pub struct Sandbox(Arc<Inner>);
 pub struct Handler {
     description: Description,
     digest: Digest,
+    spoken: &'static Spoken,
     bound: Box<dyn Bound>,
+    /// The component, if snapshots can be made from it: it exports `prepare` and is small enough.
+    preparable: Option<Bytes>,
     /// Instances waiting for their next attempt, the last used last. At most `Limits::reuse_idle`.
     idle: Mutex<Vec<Instance>>,
 }
@@ -61,6 +67,8 @@ pub struct Handler {
 pub struct Invocation {
     /// Whose code.
     pub handler: Arc<Handler>,
+    /// The handler as it was prepared for this hook. The instance is then fresh, whatever `reuse` says.
+    pub snapshot: Option<Arc<Snapshot>>,
     /// For whom: hooks take turns.
     pub hook: HookNo,
     /// The hook's public id.
@@ -100,7 +108,7 @@ pub struct GuestReport {
     pub outcome: Result<Answer, Failure>,
 }
 
-/// Counted since the start, but for the last four.
+/// Counted since the start, but for the last four. Of the instances of attempts, each is counted once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Metrics {
     /// Components compiled.
@@ -115,6 +123,12 @@ pub struct Metrics {
     pub fresh: u64,
     /// Attempts that got a used one.
     pub reused: u64,
+    /// Attempts that got a fresh one of a snapshot.
+    pub prepared: u64,
+    /// Snapshots loaded from the code cache.
+    pub snapshot_hits: u64,
+    /// Snapshots that were not in it, or not sound, and were to be made.
+    pub snapshot_misses: u64,
     /// Instances now, those waiting for their next attempt included.
     pub living: usize,
     /// Guests running now.
@@ -160,6 +174,7 @@ struct Inner {
     compiled: AtomicU64,
     fresh: AtomicU64,
     reused: AtomicU64,
+    prepared: AtomicU64,
     /// After the engine's other users: stops the thread and waits for it.
     _ticker: Ticker,
 }
@@ -184,6 +199,7 @@ impl Sandbox {
             compiled: AtomicU64::new(0),
             fresh: AtomicU64::new(0),
             reused: AtomicU64::new(0),
+            prepared: AtomicU64::new(0),
             limits,
             engine,
             pool,
@@ -206,11 +222,14 @@ impl Sandbox {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Metrics {
             compiled: count(&inner.compiled),
-            cache_hits: count(&inner.cache.hits),
-            cache_misses: count(&inner.cache.misses),
+            cache_hits: count(&inner.cache.asked(Kind::Component).hits),
+            cache_misses: count(&inner.cache.asked(Kind::Component).misses),
             cache_rejected: count(&inner.cache.rejected),
             fresh: count(&inner.fresh),
             reused: count(&inner.reused),
+            prepared: count(&inner.prepared),
+            snapshot_hits: count(&inner.cache.asked(Kind::Snapshot).hits),
+            snapshot_misses: count(&inner.cache.asked(Kind::Snapshot).misses),
             living: inner.living.held(),
             running: inner.running.held(),
             handlers: inner.loaded().values().filter(|handler| handler.strong_count() > 0).count(),
@@ -228,6 +247,11 @@ impl Handler {
     /// Of its component.
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// Can a snapshot be made for its hooks?
+    pub fn prepares(&self) -> bool {
+        self.preparable.is_some()
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Instance>> {

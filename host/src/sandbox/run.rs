@@ -37,19 +37,26 @@ impl Sandbox {
     /// Makes one attempt. Whatever the guest does, a report comes back. Dropping the future ends the attempt and drops the instance.
     pub async fn run(&self, invocation: Invocation) -> GuestReport {
         let inner = &*self.0;
-        let Invocation { handler, hook, reuse, limits, grants, .. } = &invocation;
+        let Invocation { handler, snapshot, hook, limits, grants, .. } = &invocation;
+        // What was prepared for one hook is no other hook's business, and an instance of it that was used is no longer what was prepared.
+        let reuse = invocation.reuse && snapshot.is_none();
+        let bound = snapshot.as_ref().map_or(&*handler.bound, |snapshot| &*snapshot.bound);
         let budget = Budget::for_handle(&inner.limits, *limits);
-        let mut instance = match inner.used(handler, *reuse, &budget) {
+        let mut instance = match inner.used(handler, reuse, &budget) {
             Some(instance) => instance,
             None => inner.fresh(*hook).await,
         };
         let turn = Turn { running: &inner.running, hook: *hook, clock: &inner.clock, budget: &budget, grants: Some(grants.clone()) };
         let asked = asked(&invocation);
-        let reply = instance.call(&*handler.bound, turn, |exports, store| exports.handle(store, asked)).await;
+        let reply = instance.call(bound, turn, |exports, store| exports.handle(store, asked)).await;
         let Trace { usage, logs, calls } = instance.finish();
-        let counter = if usage.reused { &inner.reused } else { &inner.fresh };
+        let counter = match (usage.reused, snapshot) {
+            (true, _) => &inner.reused,
+            (false, Some(_)) => &inner.prepared,
+            (false, None) => &inner.fresh,
+        };
         counter.fetch_add(1, Ordering::Relaxed);
-        if *reuse && reply.is_ok() {
+        if reuse && reply.is_ok() {
             inner.keep(handler, instance);
         }
         GuestReport { usage, logs, calls, outcome: reply.and_then(|reply| answer(reply, &budget)) }
@@ -150,7 +157,12 @@ fn request_bytes(request: &GuestRequest) -> usize {
     request.method.len() + request.url.len() + headers + request.body.as_ref().map_or(0, bytes::Bytes::len)
 }
 
-fn given(code: FailureCode, mut reason: String, after: Option<Duration>) -> Failure {
+fn given(code: FailureCode, reason: String, after: Option<Duration>) -> Failure {
+    Failure { code, detail: shortened(reason), after }
+}
+
+/// A reason as it may be shown.
+pub(super) fn shortened(mut reason: String) -> String {
     if reason.len() > REASON_BYTES {
         let mut end = REASON_BYTES;
         while !reason.is_char_boundary(end) {
@@ -159,7 +171,7 @@ fn given(code: FailureCode, mut reason: String, after: Option<Duration>) -> Fail
         reason.truncate(end);
         reason.push_str(" …");
     }
-    Failure { code, detail: reason, after }
+    reason
 }
 
 fn json(text: String, what: &str) -> Result<JsonText, Failure> {

@@ -51,6 +51,37 @@ macro_rules! export {
     };
 }
 
+/// Makes a type that implements [`PreparedHandler`](crate::PreparedHandler) the handler of this component, `prepare` included. In place of
+/// [`export!`](crate::export), once per crate; it does nothing natively.
+#[macro_export]
+macro_rules! export_prepared {
+    ($handler:ty) => {
+        $crate::export!($handler);
+
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            struct Preparing;
+
+            impl $crate::bindings::preparing::Guest for Preparing {
+                fn prepare(
+                    config: ::std::string::String,
+                    settings: ::std::string::String,
+                ) -> ::core::result::Result<(), ::std::string::String> {
+                    <$handler as $crate::PreparedHandler>::prepare(&config, &$crate::Settings::from_json(settings))
+                }
+            }
+
+            $crate::bindings::preparing::export_preparing! { Preparing with_types_in $crate::bindings::preparing }
+        };
+
+        #[cfg(not(target_arch = "wasm32"))]
+        const _: () = {
+            const fn is_a_prepared_handler<H: $crate::PreparedHandler>() {}
+            is_a_prepared_handler::<$handler>();
+        };
+    };
+}
+
 #[cfg(target_arch = "wasm32")]
 pub use conversions::{describe, handle, validate};
 

@@ -43,3 +43,62 @@ pub trait Handler {
         config::read(config, |config, check| Self::check(config, settings, check))
     }
 }
+
+/// A handler with work that each hook needs once, not for every event: a template to parse, a script to compile. Export it with
+/// [`export_prepared!`](crate::export_prepared) in place of `export!`.
+///
+/// When a hook is created or changed, the host calls [`prepare`](PreparedHandler::prepare) in the background on a fresh instance and keeps the
+/// memory that results. Every event of the hook then starts from that memory, each from a copy of its own: put what is worth keeping into a
+/// `static`, as a `OnceLock`. Nothing is promised: an event may come before the memory is ready, or the host may decline to make it, so
+/// [`handle`](Handler::handle) must be able to do the same work itself.
+///
+/// ```
+/// use std::sync::OnceLock;
+///
+/// use serde::{Deserialize, Serialize};
+/// use serde_json::json;
+/// use tenterhook_sdk::testing::Host;
+/// use tenterhook_sdk::{Answer, Attempt, Event, Failure, Handler, PreparedHandler, Settings};
+///
+/// static WORDS: OnceLock<Vec<String>> = OnceLock::new();
+///
+/// #[derive(Deserialize, Serialize)]
+/// struct Config {
+///     words: String,
+/// }
+///
+/// /// What is costly.
+/// fn split(words: &str) -> Vec<String> {
+///     words.split(' ').map(str::to_owned).collect()
+/// }
+///
+/// struct Listens;
+///
+/// impl Handler for Listens {
+///     type Config = Config;
+///
+///     fn handle(event: Event, _: Attempt, config: Config, _: Settings) -> Result<Answer, Failure> {
+///         let words = WORDS.get_or_init(|| split(&config.words));
+///         Ok(Answer::done_with(&words.iter().filter(|word| event.data.contains(&***word)).collect::<Vec<_>>())?)
+///     }
+/// }
+///
+/// impl PreparedHandler for Listens {
+///     fn prepare(config: &str, _: &Settings) -> Result<(), String> {
+///         let config: Config = serde_json::from_str(config).map_err(|error| error.to_string())?;
+///         WORDS.set(split(&config.words)).map_err(|_| "prepared twice".into())
+///     }
+/// }
+///
+/// tenterhook_sdk::export_prepared!(Listens);
+///
+/// assert_eq!(Host::new().prepare::<Listens>(&json!({ "words": "down failed" })), Ok(()));
+/// ```
+pub trait PreparedHandler: Handler {
+    /// Does the hook's work once. An error, a panic or a limit fails the preparation, never the hook; the operator sees why.
+    ///
+    /// `config` is JSON text: what [`validate`](Handler::validate) gave back *without the fields that the schema marks `"x-secret": true`*, so a
+    /// type with a required secret does not read it. Only [`log`](crate::log) and [`clock`](crate::clock) can be used, for at most five
+    /// seconds. Random numbers drawn here are the same for every event that follows: draw from [`Attempt::seed`] in `handle`.
+    fn prepare(config: &str, settings: &Settings) -> Result<(), String>;
+}

@@ -60,9 +60,9 @@
 //!
 //! Build it with `cargo build --release --target wasm32-wasip2` (`crate-type = ["cdylib"]`).
 //!
-//! In reading order: [`Handler`] is what you write; [`Event`], [`Attempt`] and [`Settings`] come in; [`Answer`] and [`Failure`] go out, with a
-//! [`Request`] in it; [`log`], [`http`] and [`clock`] are what a handler can do on the way; [`standard_webhooks`] and [`sign`] sign;
-//! [`testing`] is the host of your unit tests.
+//! In reading order: [`Handler`] is what you write, with [`PreparedHandler`] if each hook needs work once; [`Event`], [`Attempt`] and
+//! [`Settings`] come in; [`Answer`] and [`Failure`] go out, with a [`Request`] in it; [`log`], [`http`] and [`clock`] are what a handler can do
+//! on the way; [`standard_webhooks`] and [`sign`] sign; [`testing`] is the host of your unit tests.
 
 #![warn(missing_docs)]
 
@@ -91,7 +91,7 @@ pub use answer::{Answer, Failure, OrFail};
 pub use config::{Check, NoConfig, PathPart, Violation, Violations};
 pub use description::{Asks, Description};
 pub use event::{Attempt, Event};
-pub use handler::Handler;
+pub use handler::{Handler, PreparedHandler};
 pub use request::{HeaderValue, Request};
 pub use settings::{HmacAlgorithm, Profile, Settings};
 

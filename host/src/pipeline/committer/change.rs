@@ -71,6 +71,7 @@ impl Loop {
                 name_is_free(&catalog, &hook)?;
                 hook.no = group.next_hook_no();
                 let no = hook.no;
+                after.changed.push(no);
                 group.change(Change::PutHook(hook));
                 ping.map(|ping| ping(no))
             }
@@ -88,9 +89,11 @@ impl Loop {
                     group.change(Change::PutHookState(no, state));
                 }
                 after.woken.push(no);
+                after.changed.push(no);
                 ping.map(|ping| ping(no))
             }
             Action::Delete { hook, ping } => {
+                after.changed.push(hook.no);
                 group.change(Change::DeleteHook(hook.no));
                 ping.map(|ping| ping(retire(&hook, group)))
             }

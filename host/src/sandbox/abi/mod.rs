@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use wasmtime::Store;
-use wasmtime::component::{InstancePre, Linker};
+use wasmtime::component::{Instance, InstancePre, Linker};
 
 use super::component::Version;
 use super::instance::State;
@@ -16,6 +16,9 @@ use crate::model::{Asks, Event, GuestRequest, JsonText, Timestamp, Violation};
 
 /// The package of the contract.
 pub(super) const PACKAGE: &str = "tenterhook:hook";
+
+/// The function at a component's root that makes a hook's handler ready. It has no version: it is the world's, not an interface's.
+pub(super) const PREPARE: &str = "prepare";
 
 /// The versions that this host speaks, newest first.
 pub(super) const SPOKEN: &[Spoken] = &[v0::SPOKEN];
@@ -30,12 +33,17 @@ pub(super) struct Spoken {
     pub(super) link: fn(&mut Linker<State>) -> wasmtime::Result<()>,
     /// Finds the exports of a component that was linked.
     pub(super) bind: fn(InstancePre<State>) -> wasmtime::Result<Box<dyn Bound>>,
+    /// Calls `prepare`; the inner error is the guest's own.
+    pub(super) prepare: for<'a> fn(&'a Instance, &'a mut Store<State>, JsonText, JsonText) -> BoxFuture<'a, wasmtime::Result<Prepared>>,
 }
 
+/// What `prepare` gave back.
+pub(super) type Prepared = Result<(), String>;
+
 /// A component that is linked and ready to be instantiated any number of times.
-pub(super) trait Bound: Send + Sync {
+pub(super) trait Bound<E: ?Sized = dyn Exports>: Send + Sync {
     /// Makes an instance in a fresh store. Runs guest code (start functions), so it belongs under the attempt's limits.
-    fn instantiate<'a>(&'a self, store: &'a mut Store<State>) -> BoxFuture<'a, wasmtime::Result<Box<dyn Exports>>>;
+    fn instantiate<'a>(&'a self, store: &'a mut Store<State>) -> BoxFuture<'a, wasmtime::Result<Box<E>>>;
 }
 
 /// The exports of one instance. Calls come one after the other, each with its budget already set in the store; after an error the instance is

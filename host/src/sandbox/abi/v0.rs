@@ -6,9 +6,9 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use wasmtime::Store;
-use wasmtime::component::{HasSelf, InstancePre, Linker};
+use wasmtime::component::{HasSelf, Instance, InstancePre, Linker};
 
-use super::{Asked, Bound, Described, Exports, Reply, Spoken, Validated};
+use super::{Asked, Bound, Described, Exports, PREPARE, Prepared, Reply, Spoken, Validated};
 use crate::egress::EgressError;
 use crate::model::{
     Asks, FailureCode, GuestRequest, HeaderValue, JsonText, LogLevel, PathPart, RequestOptions, ResponseSummary, Violation,
@@ -30,7 +30,7 @@ mod bindings {
     });
 }
 
-pub(super) const SPOKEN: Spoken = Spoken { version: Version(0, 1, 0), interfaces: &["types", "log", "http"], link, bind };
+pub(super) const SPOKEN: Spoken = Spoken { version: Version(0, 1, 0), interfaces: &["types", "log", "http"], link, bind, prepare };
 
 fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     HandlerComponent::add_to_linker::<State, HasSelf<State>>(linker, |state| state)
@@ -38,6 +38,21 @@ fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 
 fn bind(component: InstancePre<State>) -> wasmtime::Result<Box<dyn Bound>> {
     Ok(Box::new(HandlerComponentPre::new(component)?))
+}
+
+/// Not by the bindings: a component that was opened for a snapshot is no longer only what the world says.
+fn prepare<'a>(
+    instance: &'a Instance,
+    store: &'a mut Store<State>,
+    config: JsonText,
+    settings: JsonText,
+) -> BoxFuture<'a, wasmtime::Result<Prepared>> {
+    async move {
+        let prepare = instance.get_typed_func::<(&str, &str), (Prepared,)>(&mut *store, PREPARE)?;
+        let (prepared,) = prepare.call_async(store, (config.as_str(), settings.as_str())).await?;
+        Ok(prepared)
+    }
+    .boxed()
 }
 
 impl Bound for HandlerComponentPre<State> {

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{Bench, bench, bench_with, built, limits, sandbox_in, value};
 use crate::model::{Clock, Digest};
 use crate::sandbox::Limits;
-use crate::sandbox::cache::Cache;
+use crate::sandbox::cache::{Cache, Kind};
 use crate::sandbox::engine::{Pool, engine_config};
 
 fn entries(bench: &Bench) -> Vec<PathBuf> {
@@ -93,15 +93,15 @@ async fn the_budget_evicts_what_was_used_longest_ago() {
         fs::File::options().append(true).open(path.unwrap()).unwrap().set_modified(then).unwrap();
     };
     for n in 1..=3 {
-        cache.put(&engine, digest(n), &code).unwrap();
+        cache.put(&engine, Kind::Component, digest(n), &code).unwrap();
     }
     for (n, seconds) in [(1, 1000), (2, 3000), (3, 2000)] {
         age(n, seconds);
     }
     // The oldest is used now, so that the second oldest goes.
-    assert!(cache.get(&engine, digest(1)).is_some());
-    cache.put(&engine, digest(4), &code).unwrap();
-    let kept: Vec<bool> = (1..=4).map(|n| cache.get(&engine, digest(n)).is_some()).collect();
+    assert!(cache.get(&engine, Kind::Component, digest(1)).is_some());
+    cache.put(&engine, Kind::Component, digest(4), &code).unwrap();
+    let kept: Vec<bool> = (1..=4).map(|n| cache.get(&engine, Kind::Component, digest(n)).is_some()).collect();
     assert_eq!(kept, [true, true, false, true]);
 }
 
@@ -114,8 +114,8 @@ async fn code_compiled_by_one_engine_loads_in_another() {
     let digest = Digest::of(&component);
     let code = plain.precompile_component(&component).unwrap();
     let open = |engine| Cache::open(&folder.path().join("code"), 1 << 30, engine, Clock::default()).unwrap();
-    open(&plain).put(&plain, digest, &code).unwrap();
-    assert!(open(&pooled).get(&pooled, digest).is_some());
+    open(&plain).put(&plain, Kind::Component, digest, &code).unwrap();
+    assert!(open(&pooled).get(&pooled, Kind::Component, digest).is_some());
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ mod http;
 mod limits;
 mod refusals;
 mod reuse;
+mod snapshot;
 
 #[path = "../../../../tests/components/built.rs"]
 mod built;
@@ -73,6 +74,7 @@ impl Bench {
     fn invocation(&self, handler: &Arc<Handler>, config: Value) -> Invocation {
         Invocation {
             handler: handler.clone(),
+            snapshot: None,
             hook: HookNo(1),
             hook_id: uuid::Uuid::from_u128(7),
             delivery_id: "dlv_1".into(),

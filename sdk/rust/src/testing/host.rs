@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::http::{Error, Response};
 use crate::log::Level;
-use crate::{Answer, Attempt, Event, Failure, Handler, Request, Settings, Violations};
+use crate::{Answer, Attempt, Event, Failure, Handler, PreparedHandler, Request, Settings, Violations};
 
 /// A fake host. Every call is made on it, and it remembers what happened.
 pub struct Host {
@@ -76,6 +76,12 @@ impl Host {
     pub fn validate<H: Handler>(&self, config: &Value) -> Result<Value, Violations> {
         let checked = self.run(|| H::validate(&config.to_string(), &self.settings))?;
         Ok(serde_json::to_value(&checked).expect("a config is written as JSON"))
+    }
+
+    /// Prepares for a hook as the host does, with the config as given: leave secret fields out. What `prepare` puts into a `static` stays there
+    /// for the whole test process.
+    pub fn prepare<H: PreparedHandler>(&self, config: &Value) -> Result<(), String> {
+        self.run(|| H::prepare(&config.to_string(), &self.settings))
     }
 
     /// Handles an event on its first attempt, with a config that is checked first.

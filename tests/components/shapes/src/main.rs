@@ -13,7 +13,8 @@ use wit_parser::Resolve;
 const ODD: &str = r#"
 package test:odd;
 interface things { resource thing { constructor(); } }
-world handler { include tenterhook:hook/handler-component@0.1.0; export things; }
+world handler-component { include tenterhook:hook/handler-component@0.1.0; export things; }
+world prepared-handler { include tenterhook:hook/prepared-handler@0.1.0; export things; }
 "#;
 
 fn main() -> Result<()> {
@@ -31,7 +32,7 @@ fn main() -> Result<()> {
         let component = if text.lines().any(|line| line.starts_with("(component")) {
             wat::parse_str(&text)?
         } else {
-            handler(&text, &frame, name == "own-resource").with_context(|| format!("in {name}"))?
+            handler(&text, &frame).with_context(|| format!("in {name}"))?
         };
         // Other test processes may be reading: what has not changed is left alone.
         let to = Path::new(&folder).join(format!("{name}.wasm"));
@@ -43,15 +44,16 @@ fn main() -> Result<()> {
 }
 
 /// Imports stand before everything else in a module.
-fn handler(fields: &str, frame: &str, odd: bool) -> Result<Vec<u8>> {
+fn handler(fields: &str, frame: &str) -> Result<Vec<u8>> {
     let (imports, rest): (Vec<&str>, Vec<&str>) = fields.lines().partition(|line| line.starts_with("(import"));
     let mut module = wat::parse_str(format!("(module {}\n{frame}\n{})", imports.join("\n"), rest.join("\n")))?;
     let mut resolve = Resolve::default();
     let (mut package, _) = resolve.push_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../wit/v0"))?;
-    if odd {
+    if fields.contains("test:odd/") {
         package = resolve.push_str("odd.wit", ODD)?;
     }
-    let world = resolve.select_world(&[package], Some(if odd { "handler" } else { "handler-component" }))?;
+    let world = if fields.contains("(export \"prepare\")") { "prepared-handler" } else { "handler-component" };
+    let world = resolve.select_world(&[package], Some(world))?;
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false)?;
     ComponentEncoder::default().validate(true).module(&module)?.encode()
 }
