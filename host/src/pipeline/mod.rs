@@ -30,18 +30,25 @@ use crate::store::{Opened, Store};
 mod accept;
 mod attempt;
 mod body;
+mod bounds;
 mod catalog;
 mod committer;
 mod deliver;
+mod explain;
 mod handlers;
 mod hooks;
+mod jobs;
 #[cfg(feature = "bench")]
 mod native;
+mod replay;
 mod settings;
 mod stats;
 mod try_it;
 
 pub use catalog::{Catalog, HookEntry, Installed};
+pub use explain::{Explanation, Step, again};
+pub use jobs::{Job, JobEnd};
+pub use replay::{Bulk, Range, RedoError};
 pub use settings::{Limits, RunCaps, Settings};
 pub use stats::{Outcome, Stats};
 pub use try_it::Tested;
@@ -68,6 +75,7 @@ struct Inner {
     queued_bytes: Arc<Semaphore>,
     dispatch: Dispatch,
     counters: Counters,
+    jobs: jobs::Jobs,
     /// Cancelled when the host stops: nothing new is accepted or claimed.
     stopping: CancellationToken,
     /// Running attempts.
@@ -115,6 +123,7 @@ impl Pipeline {
             items,
             dispatch: Dispatch::default(),
             counters: Counters::default(),
+            jobs: jobs::Jobs::default(),
             stopping: CancellationToken::new(),
             attempts: TaskTracker::new(),
         });
@@ -227,6 +236,8 @@ impl StartingUp {
         let Self { pipeline, committer, built_in } = self;
         handlers::load_all(&pipeline, built_in).await?;
         let claimer = deliver::start(&pipeline);
+        // It ends at the cancellation, and a stop waits for it with the attempts.
+        pipeline.0.attempts.spawn(bounds::run(pipeline.clone()));
         Ok(Running { pipeline, claimer, committer })
     }
 }
