@@ -146,8 +146,8 @@ async fn out_of_descriptors_nothing_is_lost_and_nothing_needs_a_restart() {
     emit(host.events(), "warm", "up", &json!({})).await;
     first.wait_for("/in", 1).await;
     // The connection to this sink is not open yet, and none can be opened.
-    let retry = json!({ "delivery": { "retry": { "schedule_ms": [1_000; 40] } } });
-    let hook = hook_with(&host, &second, "shop", "/in", &retry).await;
+    let retry = json!({ "delivery": { "retry": { "schedule_ms": vec![1_000; 40] } } });
+    hook_with(&host, &second, "shop", "/in", &retry).await;
     second.wait_for_pings("/in", 1).await;
     let third = Sink::start().await;
     let blocked = hook_with(&host, &third, "shop", "/in", &tenterhook_tests::fixtures::with(retry, &json!({ "paused": true }))).await;
@@ -179,7 +179,6 @@ async fn out_of_descriptors_nothing_is_lost_and_nothing_needs_a_restart() {
     third.wait_until("all that was accepted", |sink| (sink.unique_ids("/in").len() > accepted).then_some(())).await;
     second.wait_until("all that was accepted", |sink| (sink.unique_ids("/in").len() > accepted).then_some(())).await;
     host.events().get("/health/ready").await.expect(200);
-    let _ = hook;
 }
 
 #[tokio::test]

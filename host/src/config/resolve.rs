@@ -188,6 +188,12 @@ fn store(raw: RawStore) -> Resolved<Store> {
     if raw.dir.as_os_str().is_empty() {
         return Err(ConfigError::new("store.dir", "an empty path", "a folder"));
     }
+    // What is kept by right would otherwise fill the folder for good, and no event would be accepted any more.
+    let kept = raw.retention_bytes.0.saturating_add(raw.dead_letter_bytes.0);
+    if raw.max_bytes.0 <= kept {
+        let expected = format!("more than store.retention_bytes and store.dead_letter_bytes together ({kept} bytes)");
+        return Err(ConfigError::new("store.max_bytes", format!("{} bytes", raw.max_bytes.0), expected));
+    }
     Ok(Store {
         dir: raw.dir,
         segment_bytes: in_range("store.segment_bytes", raw.segment_bytes.0, 1 << 20, 1 << 30)?,
