@@ -5,13 +5,13 @@ TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 TOOLS := $(CURDIR)/$(TARGET)/tools
 export PATH := $(PATH):$(TOOLS)/bin
 
-.PHONY: help build demo test test-long bench lint fmt guests nextest
+.PHONY: help build demo test test-long bench lint fmt guests nextest cloudevents
 
 help:
 	@echo 'make build      the host, release profile: $(TARGET)/release/tenterhook'
 	@echo 'make demo       a host, a sink, a hook, an event; then SIGKILL in a burst, and nothing lost'
 	@echo 'make test       fmt, clippy, all tests, guests from source, hostile guests, tidy'
-	@echo 'make test-long  20 kills, the power-loss model'
+	@echo 'make test-long  20 kills, the power-loss model, the public CloudEvents SDKs as producers'
 	@echo 'make bench      the benchmark: table, and JSON in target/bench/result.json'
 	@echo 'make lint       fmt, clippy, licences'
 
@@ -42,9 +42,19 @@ test: lint nextest
 	TENTERHOOK_BIN=$(abspath $(TEST_BIN)) $(CARGO) nextest run --locked --workspace --features tenterhook/test-clock
 	$(CARGO) test --locked --doc -p tenterhook-sdk
 
-test-long: nextest
+# The public SDKs for Python and JavaScript, in these versions, below the target folder.
+CLOUDEVENTS := $(abspath $(TARGET)/cloudevents)
+CLOUDEVENTS_PYTHON := 1.12.0
+CLOUDEVENTS_JS := 10.0.0
+cloudevents:
+	@test -x $(CLOUDEVENTS)/python/bin/python || python3 -m venv $(CLOUDEVENTS)/python
+	@$(CLOUDEVENTS)/python/bin/pip install --quiet --disable-pip-version-check cloudevents==$(CLOUDEVENTS_PYTHON)
+	@npm install --prefix $(CLOUDEVENTS)/node --no-audit --no-fund --silent cloudevents@$(CLOUDEVENTS_JS)
+
+test-long: nextest cloudevents
 	$(CARGO) build --locked -p tenterhook --features test-clock
 	TENTERHOOK_BIN=$(abspath $(TEST_BIN)) TENTERHOOK_KILLS=20 $(CARGO) nextest run --locked -p tenterhook-tests -E 'test(kill)' --no-capture
+	TENTERHOOK_BIN=$(abspath $(TEST_BIN)) TENTERHOOK_CLOUDEVENTS=$(CLOUDEVENTS) $(CARGO) nextest run --locked -p tenterhook-tests -E 'test(cloudevents_sdks)' --no-capture
 	TENTERHOOK_POWER_LOSS=1 $(CARGO) nextest run --locked -p tenterhook -E 'binary(power_loss)' --no-capture
 
 bench:

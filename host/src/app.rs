@@ -40,6 +40,7 @@ pub async fn serve(config: Config, inherited: Inherited, outside: &impl Outside)
     let since = clock.instant();
     // Before anybody is told that the host is there: a signal that came earlier would end it unasked.
     let mut signals = Signals::new()?;
+    let config = within_descriptors(config);
     let listeners = Listeners::bind(&config, inherited)?;
     let running = start(&config, &clock).await?;
     let doors = Doors::open(&config, listeners, running.pipeline(), &clock);
@@ -57,6 +58,35 @@ pub async fn serve(config: Config, inherited: Inherited, outside: &impl Outside)
     running.stop(stop_by.saturating_duration_since(clock.instant())).await;
     tracing::info!("host.stopped");
     Ok(())
+}
+
+/// Lets the process have as many file descriptors as it may. Where even that is less than the settings could use, connections are fewer: a client that is
+/// told 503 comes back, a journal without descriptors stands still.
+fn within_descriptors(mut config: Config) -> Config {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    /// Journal, caches, listeners, the runtime.
+    const OURS: usize = 256;
+    let limit = getrlimit(Resource::Nofile);
+    // Refused, the limit stays what it was.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    let most = getrlimit(Resource::Nofile).current.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
+    let listeners = 2 + usize::from(config.status.is_some());
+    let wanted = OURS + listeners * config.http.max_connections + config.egress.in_flight + config.egress.idle_connections;
+    if wanted > most {
+        let left = most.saturating_sub(OURS).max(64);
+        config.http.max_connections = config.http.max_connections.min(left / 2 / listeners).max(1);
+        config.egress.in_flight = config.egress.in_flight.min(left / 4).max(1);
+        config.egress.idle_connections = config.egress.idle_connections.min(left / 4);
+        let (connections, in_flight) = (config.http.max_connections, config.egress.in_flight);
+        tracing::warn!(
+            descriptors = most,
+            wanted,
+            connections,
+            in_flight,
+            "fewer connections than the settings allow (http.max_connections, egress.in_flight): raise the limit of file descriptors (ulimit -n)"
+        );
+    }
+    config
 }
 
 /// Everything behind the doors.
@@ -287,6 +317,7 @@ fn store_limits(config: &Config) -> store::Limits {
         dead_letters_age: store.dead_letter_age,
         dead_letters_bytes: store.dead_letter_bytes,
         disk_floor: store.free_floor_bytes,
+        disk_max: store.max_bytes,
         queued_max: config.delivery.max_owed,
         throttle_max: store.throttle_max,
         #[cfg(feature = "bench")]
@@ -331,6 +362,8 @@ fn pipeline_settings(config: &Config) -> pipeline::Settings {
         schedule: delivery.schedule.clone(),
         timeout: delivery.timeout,
         concurrency: delivery.concurrency,
+        max_queued: delivery.max_queued,
+        max_wait: delivery.max_wait,
         signature: delivery.signature.as_str().to_owned(),
         ping_includes_secret: delivery.ping_includes_secret,
         handlers: config.handlers.clone(),
@@ -354,6 +387,7 @@ fn http_settings(config: &Config) -> http::Settings {
         max_body: size(config.events.max_body),
         max_event: size(config.events.max_event),
         max_batch: config.events.max_batch,
+        arriving_bytes: config.events.arriving_bytes,
         component_bytes: size(config.limits.component_bytes),
         body_wait: config.http.body_timeout,
         cors_origins: config.admin.cors_origins.clone(),

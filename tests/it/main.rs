@@ -4,9 +4,13 @@
 mod support;
 
 mod cases;
+mod cloudevents_sdks;
 mod events;
+mod events_cloudevents;
 mod events_duplicates;
+mod events_encoded;
 mod events_limits;
+mod events_ndjson;
 
 mod admin_errors;
 mod admin_hooks;
@@ -16,6 +20,7 @@ mod admin_try;
 mod delivery;
 mod delivery_order;
 mod delivery_retry;
+mod egress_faults;
 mod handlers;
 mod snapshots;
 mod throttle;
@@ -25,6 +30,9 @@ mod durability;
 mod kill;
 
 mod operations;
+mod past_events;
+mod pressure;
+mod redo;
 mod security;
 
 mod shared;

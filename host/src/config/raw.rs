@@ -42,6 +42,7 @@ pub(crate) struct RawEvents {
     pub(crate) max_event: Size,
     pub(crate) max_batch: u32,
     pub(crate) queued_bytes: Size,
+    pub(crate) arriving_bytes: Size,
     pub(crate) unregistered: Option<Unregistered>,
     #[serde(default)]
     pub(crate) tls: RawTls,
@@ -109,6 +110,8 @@ pub(crate) struct RawDelivery {
     pub(crate) max_in_flight: u32,
     pub(crate) max_between_attempts: u32,
     pub(crate) max_owed: u64,
+    pub(crate) max_queued: u64,
+    pub(crate) max_wait: Span,
     #[serde(deserialize_with = "list")]
     pub(crate) schedule_ms: Vec<u64>,
     pub(crate) signature: Signature,
@@ -189,6 +192,7 @@ pub(crate) struct RawStore {
     pub(crate) dead_letter_bytes: Size,
     pub(crate) dead_letter_age: Span,
     pub(crate) free_floor_bytes: Size,
+    pub(crate) max_bytes: Size,
     pub(crate) keys_window: Span,
     pub(crate) keys_max: u64,
     pub(crate) throttle_max: u64,

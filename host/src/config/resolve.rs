@@ -72,6 +72,7 @@ fn events(raw: RawEvents, profile: Profile) -> Resolved<Events> {
         max_event: in_range("events.max_event", raw.max_event.0, 1024, 1 << 30)?,
         max_batch: in_range("events.max_batch", raw.max_batch, 1, 1_000_000)? as usize,
         queued_bytes: to_usize(in_range("events.queued_bytes", raw.queued_bytes.0, 1 << 20, 1 << 31)?),
+        arriving_bytes: to_usize(in_range("events.arriving_bytes", raw.arriving_bytes.0, 1 << 20, 1 << 36)?),
         unregistered: raw.unregistered.unwrap_or(by_profile),
     })
 }
@@ -136,6 +137,8 @@ fn delivery(raw: RawDelivery) -> Resolved<Delivery> {
         concurrency: in_range("delivery.concurrency", raw.concurrency, 1, 100_000)?,
         max_in_flight: in_range("delivery.max_in_flight", raw.max_in_flight, 1, 100_000)? as usize,
         max_between_attempts: in_range("delivery.max_between_attempts", raw.max_between_attempts, 1, 10_000_000)? as usize,
+        max_queued: in_range("delivery.max_queued", raw.max_queued, 1, u64::MAX / 2)?,
+        max_wait: not_zero("delivery.max_wait", raw.max_wait)?,
         max_owed: in_range("delivery.max_owed", raw.max_owed, 1, u64::MAX / 2)?,
         schedule: raw.schedule_ms.into_iter().map(Duration::from_millis).collect(),
         signature: raw.signature,
@@ -188,6 +191,12 @@ fn store(raw: RawStore) -> Resolved<Store> {
     if raw.dir.as_os_str().is_empty() {
         return Err(ConfigError::new("store.dir", "an empty path", "a folder"));
     }
+    // What is kept by right would otherwise fill the folder for good, and no event would be accepted any more.
+    let kept = raw.retention_bytes.0.saturating_add(raw.dead_letter_bytes.0);
+    if raw.max_bytes.0 <= kept {
+        let expected = format!("more than store.retention_bytes and store.dead_letter_bytes together ({kept} bytes)");
+        return Err(ConfigError::new("store.max_bytes", format!("{} bytes", raw.max_bytes.0), expected));
+    }
     Ok(Store {
         dir: raw.dir,
         segment_bytes: in_range("store.segment_bytes", raw.segment_bytes.0, 1 << 20, 1 << 30)?,
@@ -197,6 +206,7 @@ fn store(raw: RawStore) -> Resolved<Store> {
         dead_letter_bytes: in_range("store.dead_letter_bytes", raw.dead_letter_bytes.0, 1 << 20, u64::MAX / 2)?,
         dead_letter_age: not_zero("store.dead_letter_age", raw.dead_letter_age)?,
         free_floor_bytes: raw.free_floor_bytes.0,
+        max_bytes: in_range("store.max_bytes", raw.max_bytes.0, 16 << 20, u64::MAX / 2)?,
         keys_window: raw.keys_window.0,
         keys_max: raw.keys_max,
         throttle_max: to_usize(in_range("store.throttle_max", raw.throttle_max, 1, 1 << 31)?),

@@ -57,6 +57,8 @@ pub struct Events {
     pub max_batch: usize,
     /// Bytes of events that wait to be written.
     pub queued_bytes: usize,
+    /// Bytes of bodies that are being read.
+    pub arriving_bytes: usize,
     /// What an event of an unregistered source or name does.
     pub unregistered: Unregistered,
 }
@@ -122,6 +124,10 @@ pub struct Delivery {
     pub max_between_attempts: usize,
     /// Deliveries that all hooks together may owe.
     pub max_owed: u64,
+    /// Deliveries of one hook that may wait.
+    pub max_queued: u64,
+    /// How long a delivery may wait.
+    pub max_wait: Duration,
     /// Gaps between attempts, of hooks of profile `durable`, without the jitter.
     pub schedule: Vec<Duration>,
     /// In `X-Kong-Signature`.
@@ -221,6 +227,8 @@ pub struct Store {
     pub dead_letter_age: Duration,
     /// Below this much free disk events are refused.
     pub free_floor_bytes: u64,
+    /// Bytes of the data folder from which events are refused.
+    pub max_bytes: u64,
     /// How long keys are remembered.
     pub keys_window: Duration,
     /// How many keys are remembered.
@@ -241,12 +249,14 @@ pub struct Log {
 }
 
 /// Keys that take effect without a restart. TLS files are read again too, but another path needs a restart.
-const RELOADED: [&str; 20] = [
+const RELOADED: [&str; 22] = [
     "admin.cors_origins",
     "auth.admin_tokens",
     "auth.events_tokens",
     "auth.no_auth",
     "delivery.concurrency",
+    "delivery.max_queued",
+    "delivery.max_wait",
     "delivery.ping_includes_secret",
     "delivery.profile",
     "delivery.schedule_ms",

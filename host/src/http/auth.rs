@@ -66,6 +66,8 @@ pub enum Action<'a> {
     ChangeSources,
     /// Deliveries and dead letters.
     ReadDeliveries,
+    /// To retry, cancel, replay or remove them.
+    ChangeDeliveries,
     /// Installed handlers.
     ReadHandlers,
     /// To install handlers.
@@ -137,6 +139,7 @@ pub(crate) fn authorize(who: &Who<'_>, action: Action<'_>) -> Result<(), Denied>
         | Action::ReadSources
         | Action::ChangeSources
         | Action::ReadDeliveries
+        | Action::ChangeDeliveries
         | Action::ReadHandlers
         | Action::ChangeHandlers
         | Action::MoveClock => false,

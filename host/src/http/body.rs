@@ -1,5 +1,6 @@
 //! Reading a request's body: whole, within a limit and a time, and only if it is encoded as we read it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -9,6 +10,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use serde_json::{Map, Value};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::problem::Problem;
 
@@ -40,40 +42,129 @@ impl Limit {
     }
 }
 
-/// Reads the whole body.
+/// Bytes of bodies that all requests of a door may hold together while they are read.
+#[derive(Debug, Clone)]
+pub(crate) struct Arriving {
+    free: Arc<Semaphore>,
+    most: usize,
+}
+
+impl Arriving {
+    pub(crate) fn new(most: usize) -> Self {
+        // A semaphore counts pages, so that its permits suffice for any machine.
+        Self { free: Arc::new(Semaphore::new((most / PAGE).min(Semaphore::MAX_PERMITS))), most }
+    }
+
+    /// For one request.
+    pub(crate) fn hold(&self) -> Held {
+        Held { of: Some(self.clone()), permits: None, pages: 0 }
+    }
+}
+
+/// What one body counts as in [`Arriving`]; less is not worth counting.
+const PAGE: usize = 16 << 10;
+
+/// What one request holds of it; given back when it is dropped. The default is of no door, and has no bound.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    of: Option<Arriving>,
+    permits: Option<OwnedSemaphorePermit>,
+    pages: usize,
+}
+
+impl Held {
+    /// Holds `bytes` in all from now on, or refuses the request: never waits, because everybody would wait for everybody.
+    pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
+        let Some(of) = &self.of else { return Ok(()) };
+        // The first page is free: a small event must not be kept out by large ones.
+        let pages = bytes / PAGE;
+        let Some(more) = pages.checked_sub(self.pages).filter(|more| *more > 0) else { return Ok(()) };
+        let permits = u32::try_from(more).ok().and_then(|more| of.free.clone().try_acquire_many_owned(more).ok());
+        let permits = permits.ok_or(Problem::Crowded { limit: of.most, setting: "events.arriving_bytes" })?;
+        match &mut self.permits {
+            Some(held) => held.merge(permits),
+            None => self.permits = Some(permits),
+        }
+        self.pages = pages;
+        Ok(())
+    }
+}
+
+/// Reads the whole body, which must not be encoded.
 pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: Limit) -> Result<Bytes, Problem> {
     if let Some(encoding) = headers.get(CONTENT_ENCODING).filter(|said| !said.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        return Err(Problem::ContentEncoding(String::from_utf8_lossy(encoding.as_bytes()).into_owned()));
+        return Err(Problem::ContentEncoding { said: String::from_utf8_lossy(encoding.as_bytes()).into_owned(), accept: "identity" });
     }
-    let expected = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    read_as_it_is(body, limit, &mut Held::default()).await
+}
+
+/// Reads the whole body, whatever its encoding.
+pub(crate) async fn read_as_it_is(body: Body, limit: Limit, held: &mut Held) -> Result<Bytes, Problem> {
+    let mut whole = Whole { first: Bytes::new(), rest: BytesMut::new(), expected: expected(&body) };
+    each_piece(body, limit, held, |data| {
+        whole.add(data);
+        Ok(())
+    })
+    .await?;
+    Ok(whole.end())
+}
+
+fn expected(body: &Body) -> usize {
+    usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX)
+}
+
+/// Gives each piece of a body to `take` as it arrives. What is held in the end is the whole body's length, unless `take` refuses.
+pub(crate) async fn each_piece(
+    mut body: Body,
+    limit: Limit,
+    held: &mut Held,
+    mut take: impl FnMut(Bytes) -> Result<(), Problem>,
+) -> Result<(), Problem> {
+    let expected = expected(&body);
     if expected > limit.bytes {
         return Err(limit.exceeded());
     }
-    let collected = tokio::time::timeout(limit.wait, collect(body, expected, limit)).await;
-    collected.unwrap_or(Err(Problem::TooSlow { limit: limit.wait }))
+    held.grow(expected)?;
+    let all = async {
+        let mut length = 0;
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| Problem::Incomplete(error.to_string()))?;
+            let Ok(data) = frame.into_data() else { continue };
+            length += data.len();
+            if length > limit.bytes {
+                return Err(limit.exceeded());
+            }
+            held.grow(length)?;
+            take(data)?;
+        }
+        Ok(())
+    };
+    tokio::time::timeout(limit.wait, all).await.unwrap_or(Err(Problem::TooSlow { limit: limit.wait }))
 }
 
 /// A body that arrives in one piece, as small ones do, is not copied.
-async fn collect(mut body: Body, expected: usize, limit: Limit) -> Result<Bytes, Problem> {
-    let mut first = Bytes::new();
-    let mut whole = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| Problem::Incomplete(error.to_string()))?;
-        let Ok(data) = frame.into_data() else { continue };
-        if first.len() + whole.len() + data.len() > limit.bytes {
-            return Err(limit.exceeded());
+struct Whole {
+    first: Bytes,
+    rest: BytesMut,
+    expected: usize,
+}
+
+impl Whole {
+    fn add(&mut self, data: Bytes) {
+        if self.rest.is_empty() && self.first.is_empty() {
+            self.first = data;
+            return;
         }
-        if whole.is_empty() && first.is_empty() {
-            first = data;
-            continue;
+        if self.rest.is_empty() {
+            self.rest.reserve(self.expected.min(ROOM_AT_FIRST));
+            self.rest.extend_from_slice(&std::mem::take(&mut self.first));
         }
-        if whole.is_empty() {
-            whole.reserve(expected.min(ROOM_AT_FIRST));
-            whole.extend_from_slice(&std::mem::take(&mut first));
-        }
-        whole.extend_from_slice(&data);
+        self.rest.extend_from_slice(&data);
     }
-    Ok(if whole.is_empty() { first } else { whole.freeze() })
+
+    fn end(self) -> Bytes {
+        if self.rest.is_empty() { self.first } else { self.rest.freeze() }
+    }
 }
 
 /// The media type of a body: without parameters, as it was written.
@@ -144,9 +235,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn bodies_share_what_may_arrive_and_give_it_back() {
+        let arriving = Arriving::new(4 * PAGE);
+        let (mut one, mut other) = (arriving.hold(), arriving.hold());
+        one.grow(3 * PAGE).unwrap();
+        other.grow(PAGE + 5).unwrap();
+        assert!(matches!(other.grow(2 * PAGE), Err(Problem::Crowded { setting: "events.arriving_bytes", .. })));
+        arriving.hold().grow(PAGE - 1).unwrap();
+        drop(one);
+        other.grow(4 * PAGE).unwrap();
+    }
+
+    #[tokio::test]
     async fn encoded_bodies_are_named() {
         let gzip = headers(&[(CONTENT_ENCODING, "gzip")]);
-        assert!(matches!(read(&gzip, Body::from("x"), LIMIT).await, Err(Problem::ContentEncoding(said)) if said == "gzip"));
+        assert!(matches!(read(&gzip, Body::from("x"), LIMIT).await, Err(Problem::ContentEncoding { said, .. }) if said == "gzip"));
         assert!(read(&headers(&[(CONTENT_ENCODING, "identity")]), Body::from("x"), LIMIT).await.is_ok());
     }
 

@@ -18,6 +18,7 @@ use tracing::Instrument as _;
 
 use super::admin::{self, Figure};
 use super::auth::{self, Who};
+use super::body::Arriving;
 use super::counts::Counts;
 use super::listen::Door;
 use super::problem::Problem;
@@ -42,14 +43,17 @@ pub(crate) struct Inner {
     settings: ArcSwap<Settings>,
     figures: Vec<FigureSource>,
     pub(crate) counts: Counts,
+    /// Bytes of bodies that producers are sending.
+    pub(crate) arriving: Arriving,
     pub(crate) started: Timestamp,
 }
 
 impl State {
     /// `figures` are those of the modules that the doors do not know, for the metrics: sandbox and egress.
     pub fn new(pipeline: Pipeline, settings: Settings, clock: Clock, figures: Vec<FigureSource>) -> Self {
+        let arriving = Arriving::new(settings.arriving_bytes);
         let (started, settings) = (clock.now(), ArcSwap::from_pointee(settings));
-        Self(Arc::new(Inner { pipeline, clock, settings, figures, counts: Counts::default(), started }))
+        Self(Arc::new(Inner { pipeline, clock, settings, figures, counts: Counts::default(), arriving, started }))
     }
 
     /// Swaps the settings. Requests that are under way keep theirs.

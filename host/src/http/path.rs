@@ -60,6 +60,11 @@ impl Parameters {
         Ok(Self(pairs))
     }
 
+    /// All of them.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// The value of `name`; an empty one counts as not said.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(said, _)| said == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())

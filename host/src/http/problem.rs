@@ -16,7 +16,11 @@ use crate::model::Invalid;
 use crate::pipeline::{AcceptError, ChangeError, InstallError};
 
 /// The media types of the events door, as the answer 415 lists them.
-pub(crate) const EVENT_TYPES: &str = "application/json, application/msgpack, application/vnd.msgpack, application/x-msgpack";
+pub(crate) const EVENT_TYPES: &str = "application/json, application/x-ndjson, application/msgpack, application/vnd.msgpack, \
+     application/x-msgpack, application/cloudevents+json, application/cloudevents-batch+json";
+
+/// Those of `POST /events/{source}/{event}`, which takes one event's data alone.
+pub(crate) const DATA_TYPES: &str = "application/json, application/msgpack, application/vnd.msgpack, application/x-msgpack";
 
 /// A client that is refused while the host stops or is busy is asked to come back after this many seconds.
 const RETRY_AFTER_SECS: u64 = 5;
@@ -52,7 +56,9 @@ pub(crate) enum Problem {
     /// The content type, as far as it was said, is not one of `accept`.
     MediaType { said: Option<String>, accept: &'static str, example: &'static str },
     /// The body has an encoding that is not read here.
-    ContentEncoding(String),
+    ContentEncoding { said: String, accept: &'static str },
+    /// Too much is being read for others.
+    Crowded { limit: usize, setting: &'static str },
     /// Kong's answer to a content type that it does not read: no body.
     KongMediaType,
     /// The body cannot be read at all.
@@ -77,6 +83,8 @@ pub(crate) enum Problem {
     InvalidTags,
     /// A query parameter of our own.
     Query(String),
+    /// A delivery's state does not allow it.
+    Conflict(String),
     /// A ping failed.
     Ping(String),
     /// A test failed.
@@ -154,10 +162,14 @@ impl Problem {
                 let message = format!("{said}; send one of: {accept}. This line would have worked: {example}");
                 Told::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", &message).header(ACCEPT, accept)
             }
-            Self::ContentEncoding(said) => {
-                let message = format!("Content-Encoding '{said}' is not taken here; send the body as it is");
+            Self::ContentEncoding { said, accept } => {
+                let message = format!("Content-Encoding '{said}' is not taken here; send one of: {accept}");
                 Told::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-encoding", &message)
-                    .header(HeaderName::from_static("accept-encoding"), "identity")
+                    .header(HeaderName::from_static("accept-encoding"), accept)
+            }
+            Self::Crowded { limit, setting } => {
+                let message = format!("{limit} bytes of bodies are being read already (setting {setting})");
+                unavailable("full", &message, RETRY_AFTER_SECS)
             }
             Self::KongMediaType => Told::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", "unsupported media type").kong(Kong::Empty),
             Self::Malformed(message) => Told::new(StatusCode::BAD_REQUEST, "malformed", &message),
@@ -175,6 +187,7 @@ impl Problem {
                 numbered(StatusCode::BAD_REQUEST, 11, "invalid options", "invalid option (tags: invalid filter syntax)".into(), None)
             }
             Self::Query(message) => Told::new(StatusCode::BAD_REQUEST, "invalid-query", &message),
+            Self::Conflict(message) => Told::new(StatusCode::CONFLICT, "conflict", &message),
             Self::Ping(message) => Told::new(StatusCode::BAD_REQUEST, "ping-failed", &message).kong(Kong::Message),
             // The misspelling is Kong's, and its clients compare it.
             Self::Test(error) => Told::new(StatusCode::INTERNAL_SERVER_ERROR, "test-failed", &error)

@@ -14,6 +14,7 @@ use axum::Router;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -25,7 +26,7 @@ use super::transport::Transport;
 /// What connections may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Open connections of one listener. Beyond it they wait in the kernel's queue (`http.max_connections`).
+    /// Open connections of one listener (`http.max_connections`). Beyond it a new one waits a second for a place, and is then told 503.
     pub max_connections: usize,
     /// From the last byte of a response, or from the start of the connection, to the end of the next request's head. Beyond it the connection
     /// is closed (`http.header_timeout`).
@@ -81,13 +82,21 @@ pub async fn serve(
     let accept = async {
         loop {
             let place = places.take().await;
-            match listener.accept().await {
-                Ok((tcp, peer)) => {
+            match (listener.accept().await, place) {
+                (Ok((tcp, peer)), Ok(place)) => {
                     failures = 0;
                     tracker.spawn(connections.clone().run(tcp, peer, place));
                 }
-                Err(error) if is_of_peer(&error) => {}
-                Err(error) => {
+                (Ok((tcp, peer)), Err(step)) => {
+                    failures = 0;
+                    // A place may have become free while nobody came.
+                    match places.free.clone().try_acquire_owned() {
+                        Ok(place) => tracker.spawn(connections.clone().run(tcp, peer, place)),
+                        Err(_) => tracker.spawn(connections.clone().refuse(tcp, step)),
+                    };
+                }
+                (Err(error), _) if is_of_peer(&error) => {}
+                (Err(error), _) => {
                     if failures % LOG_EVERY == 0 {
                         tracing::error!(door, %error, failures, "no connection can be accepted; trying again");
                     }
@@ -103,9 +112,19 @@ pub async fn serve(
     }
 }
 
+/// How long a connection waits for a place, once; while the house stays full the next ones are told at once.
+const WAIT_FOR_PLACE: Duration = Duration::from_secs(1);
+/// Connections that are being told 503 at a time; more wait in the kernel's queue.
+const REFUSED_MAX: usize = 64;
+/// For all of telling it.
+const REFUSE_WITHIN: Duration = Duration::from_secs(1);
+
 /// The places of a listener's open connections.
 struct Places {
     free: Arc<Semaphore>,
+    /// For those who are refused.
+    door_step: Arc<Semaphore>,
+    full: bool,
     most: usize,
     door: &'static str,
     /// Said in the log already; said again only after an eighth was free in between, so that a house that stays full is one line.
@@ -114,19 +133,36 @@ struct Places {
 
 impl Places {
     fn new(most: usize, door: &'static str) -> Self {
-        Self { free: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))), most, door, said: false }
+        let free = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
+        Self { free, door_step: Arc::new(Semaphore::new(REFUSED_MAX)), full: false, most, door, said: false }
     }
 
-    async fn take(&mut self) -> OwnedSemaphorePermit {
+    /// A place; the error is one among those who are told that there is none.
+    async fn take(&mut self) -> Result<OwnedSemaphorePermit, OwnedSemaphorePermit> {
         if let Ok(place) = self.free.clone().try_acquire_owned() {
             self.said &= self.free.available_permits() < self.most / 8;
-            return place;
+            self.full = false;
+            return Ok(place);
         }
         if !self.said {
-            tracing::warn!(door = self.door, most = self.most, "all connections are taken; new ones wait (setting http.max_connections)");
+            tracing::warn!(
+                door = self.door,
+                most = self.most,
+                "all connections are taken; new ones are told 503 (setting http.max_connections)"
+            );
             self.said = true;
         }
-        self.free.clone().acquire_owned().await.expect("the semaphore is never closed")
+        if !self.full {
+            let free = tokio::time::timeout(WAIT_FOR_PLACE, self.free.clone().acquire_owned()).await;
+            if let Ok(place) = free {
+                return Ok(place.expect("the semaphore is never closed"));
+            }
+            self.full = true;
+        }
+        tokio::select! {
+            place = self.free.clone().acquire_owned() => Ok(place.expect("the semaphore is never closed")),
+            step = self.door_step.clone().acquire_owned() => Err(step.expect("the semaphore is never closed")),
+        }
     }
 }
 
@@ -183,6 +219,22 @@ impl Connections {
             Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS handshake"),
             Err(_) => tracing::debug!(%peer, "no TLS handshake in time (setting http.handshake_timeout)"),
         }
+    }
+
+    /// Tells a connection that there is no place for it. What it sends meanwhile is read and thrown away: unread bytes would take the answer with them.
+    async fn refuse(self: Arc<Self>, tcp: TcpStream, _step: OwnedSemaphorePermit) {
+        const BODY: &str = r#"{"message":"all connections are taken (setting http.max_connections)","code":"full"}"#;
+        let told = async {
+            let mut stream = self.transport.begin(tcp).await?;
+            let head = "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-type: application/json\r\n";
+            stream.write_all(format!("{head}content-length: {}\r\n\r\n{BODY}", BODY.len()).as_bytes()).await?;
+            stream.shutdown().await?;
+            let mut rest = [0; 4096];
+            while stream.read(&mut rest).await? > 0 {}
+            io::Result::Ok(())
+        };
+        // Whoever does not listen is not told.
+        let _ = tokio::time::timeout(REFUSE_WITHIN, told).await;
     }
 
     async fn speak(&self, stream: TokioIo<super::transport::Stream>, peer: SocketAddr) {

@@ -13,6 +13,8 @@ pub struct Settings {
     pub max_event: usize,
     /// Most events in a request (`events.max_batch`). Beyond it: 413.
     pub max_batch: usize,
+    /// Bytes of bodies that producers are sending, all requests together (`events.arriving_bytes`). Beyond it: 503. Only the first value counts.
+    pub arriving_bytes: usize,
     /// Largest component that can be uploaded (`limits.component_bytes`). Beyond it: 413.
     pub component_bytes: usize,
     /// A body must have arrived whole within this. Beyond it: 408, and the connection is closed.
@@ -29,6 +31,7 @@ impl Default for Settings {
             max_body: 8 << 20,
             max_event: 1 << 20,
             max_batch: 10_000,
+            arriving_bytes: 256 << 20,
             component_bytes: 32 << 20,
             body_wait: Duration::from_secs(30),
             cors_origins: Vec::new(),

@@ -1,6 +1,6 @@
 //! Hooks: which events go to which handler, and how.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -110,6 +110,12 @@ pub struct DeliverySettings {
     /// When to try again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetrySchedule>,
+    /// Deliveries that may wait; beyond it the oldest become dead letters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_queued: Option<NonZeroU64>,
+    /// Seconds that a delivery may wait; then it becomes a dead letter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_wait: Option<NonZeroU32>,
 }
 
 /// Delivery semantics.

@@ -62,6 +62,12 @@ impl EventId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// When it was made: milliseconds since 1970. None for text that is no id of ours.
+    pub fn unix_millis(&self) -> Option<i64> {
+        let digits = self.0.strip_prefix("evt_").filter(|digits| digits.len() == 32 && digits.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        i64::from_str_radix(&digits[..12], 16).ok()
+    }
 }
 
 impl fmt::Display for EventId {

@@ -30,19 +30,26 @@ use crate::store::{Opened, Store};
 mod accept;
 mod attempt;
 mod body;
+mod bounds;
 mod catalog;
 mod committer;
 mod deliver;
+mod explain;
 mod handlers;
 mod hooks;
+mod jobs;
 #[cfg(feature = "bench")]
 mod native;
+mod replay;
 mod settings;
 mod snapshots;
 mod stats;
 mod try_it;
 
 pub use catalog::{Catalog, HookEntry, Installed};
+pub use explain::{Explanation, Step, again};
+pub use jobs::{Job, JobEnd};
+pub use replay::{Bulk, Range, RedoError};
 pub use settings::{Limits, RunCaps, Settings};
 pub use snapshots::SnapshotStats;
 pub use stats::{Outcome, Stats};
@@ -72,6 +79,7 @@ struct Inner {
     dispatch: Dispatch,
     snapshots: Snapshots,
     counters: Counters,
+    jobs: jobs::Jobs,
     /// Cancelled when the host stops: nothing new is accepted or claimed.
     stopping: CancellationToken,
     /// Running attempts.
@@ -121,6 +129,7 @@ impl Pipeline {
             dispatch: Dispatch::default(),
             snapshots: Snapshots::default(),
             counters: Counters::default(),
+            jobs: jobs::Jobs::default(),
             stopping: CancellationToken::new(),
             attempts: TaskTracker::new(),
         });
@@ -240,6 +249,8 @@ impl StartingUp {
         handlers::load_all(&pipeline, built_in).await?;
         let claimer = deliver::start(&pipeline);
         let keeper = snapshots::start(&pipeline);
+        // It ends at the cancellation, and a stop waits for it with the attempts.
+        pipeline.0.attempts.spawn(bounds::run(pipeline.clone()));
         Ok(Running { pipeline, claimer, keeper, committer })
     }
 }

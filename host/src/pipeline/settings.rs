@@ -78,6 +78,10 @@ pub struct Settings {
     pub timeout: Duration,
     /// Attempts in flight of one hook that names none.
     pub concurrency: u32,
+    /// Deliveries of one hook that may wait, of hooks that name none.
+    pub max_queued: u64,
+    /// How long a delivery may wait, of hooks that name none.
+    pub max_wait: Duration,
     /// `sha256` or `sha1`: the algorithm of `X-Kong-Signature`.
     pub signature: String,
     /// Automatic pings carry secret config fields.
@@ -99,6 +103,8 @@ impl Default for Settings {
             schedule: retry::DURABLE.to_vec(),
             timeout: Duration::from_secs(30),
             concurrency: 64,
+            max_queued: 1_000_000,
+            max_wait: Duration::from_secs(7 * 86_400),
             signature: "sha256".into(),
             ping_includes_secret: false,
             handlers: BTreeMap::new(),

@@ -35,17 +35,20 @@ impl Index {
     pub fn matching(&self, source: &str, event: &str) -> Vec<Arc<Hook>> {
         let exact = self.exact.get(&(source.to_owned(), event.to_owned()));
         let any = self.any_event.get(source);
-        let by_pattern = self
-            .patterns
-            .iter()
-            .filter(|hook| matches(&hook.source, source) && hook.event.as_ref().is_none_or(|pattern| matches(pattern, event)));
+        let by_pattern = self.patterns.iter().filter(|hook| hears(&hook.source, hook.event.as_deref(), source, event));
         let mut found: Vec<Arc<Hook>> = exact.into_iter().flatten().chain(any.into_iter().flatten()).chain(by_pattern).cloned().collect();
         found.sort_unstable_by_key(|hook| hook.no);
         found
     }
 }
 
-fn matches(pattern: &str, name: &str) -> bool {
+/// Does a hook with these patterns want this event?
+pub fn hears(source: &str, event: Option<&str>, said: &str, name: &str) -> bool {
+    is_heard(source, said) && event.is_none_or(|pattern| is_heard(pattern, name))
+}
+
+/// A pattern is the name itself or, with a `*` at its end, every name that begins so.
+pub fn is_heard(pattern: &str, name: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(prefix) => name.starts_with(prefix),
         None => pattern == name,

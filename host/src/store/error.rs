@@ -22,10 +22,10 @@ pub enum StoreError {
         /// What is wrong with it.
         what: String,
     },
-    /// No room. The commit did not happen; the store recovers by itself once there is room.
-    #[error("{place}: the disk is full")]
+    /// No room on the disk, or no file descriptor left. The commit did not happen; the store recovers by itself once there is room.
+    #[error("{place}: no room")]
     Full {
-        /// File, folder or tree.
+        /// File, folder or tree, with what the system said.
         place: String,
     },
     /// Somebody else has the data folder, or it is of another version, or a change is not possible as things are.
@@ -33,16 +33,17 @@ pub enum StoreError {
     Conflict(String),
 }
 
-/// ENOSPC and EDQUOT: both are cured by making room.
+/// ENOSPC and EDQUOT, ENFILE and EMFILE: all are cured by making room, and none says anything about what is on disk.
 fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) || matches!(error.raw_os_error(), Some(28 | 122))
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        || matches!(error.raw_os_error(), Some(28 | 122 | 23 | 24))
 }
 
 impl StoreError {
     /// An error of the system at `place`.
     pub(crate) fn io(place: impl Into<String>, source: io::Error) -> Self {
         let place = place.into();
-        if is_full(&source) { Self::Full { place } } else { Self::Io { place, source } }
+        if is_full(&source) { Self::Full { place: format!("{place} ({source})") } } else { Self::Io { place, source } }
     }
 
     /// An error of the system with a file or folder.
@@ -75,6 +76,8 @@ mod tests {
     fn a_full_disk_is_not_a_broken_disk() {
         assert!(matches!(StoreError::io("x", io::Error::from_raw_os_error(28)), StoreError::Full { .. }));
         assert!(matches!(StoreError::io("x", io::Error::from_raw_os_error(122)), StoreError::Full { .. }));
+        let descriptors = StoreError::io("x", io::Error::from_raw_os_error(24)).to_string();
+        assert!(descriptors.starts_with("x (Too many open files"), "{descriptors}");
         assert!(matches!(StoreError::io("x", io::Error::from_raw_os_error(5)), StoreError::Io { .. }));
     }
 }

@@ -7,9 +7,10 @@ use super::claim::Claim;
 use super::item::{Body, Effect};
 use super::nouns::{Accept, Change, ContentHash, Durability, Fingerprint, Remembered, Settled, Settlement};
 use super::record::AcceptNote;
+use super::shared::Shared;
 use super::throttle::{Mark, MarkKey};
 use super::writer::{Ready, Writer};
-use crate::model::{CommitNo, Event, EventId, EventNo, HookNo, ThrottleKey, ThrottleMark, Timestamp};
+use crate::model::{CommitNo, DeliveryId, Event, EventId, EventNo, HookNo, ThrottleKey, ThrottleMark, Timestamp};
 
 /// Hooks that matched and were not queued, kept per event.
 const NOT_QUEUED_MAX: usize = 256;
@@ -153,6 +154,19 @@ impl<'a> Group<'a> {
         }
         self.effects.push(Effect::Change(change));
         self.urgent = true;
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.writer.shared
+    }
+
+    pub(super) fn put_settle(&mut self, id: DeliveryId, verdict: &Settled) {
+        self.body.settle(id, verdict, None, None);
+        self.urgent = true;
+    }
+
+    pub(super) fn put_effect(&mut self, effect: Effect) {
+        self.effects.push(effect);
     }
 
     /// Is there nothing to write?

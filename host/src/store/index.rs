@@ -9,7 +9,7 @@ use std::path::Path;
 use super::StoreError;
 use super::seam::{FaultPoint, Seam};
 use super::window::{Settle, Summary, Window, commit_of};
-use crate::model::{CommitNo, EventNo, Generation, HookNo, Timestamp};
+use crate::model::{CommitNo, DeliveryId, EventNo, Generation, HookNo, Timestamp};
 
 const MAGIC: &[u8; 8] = b"THindex\x01";
 
@@ -34,6 +34,24 @@ impl Index {
     /// The commit of this segment that accepted `no`, if one did. The caller knows that the segment's range holds it.
     pub(super) fn accepted(&self, no: EventNo) -> Option<CommitNo> {
         commit_of(&self.accepts, no)
+    }
+
+    /// The first event of each commit that accepted any.
+    pub(super) fn accepts(&self) -> &[(EventNo, CommitNo)] {
+        &self.accepts
+    }
+
+    /// The settlements of one hook that are about these events.
+    pub(super) fn settles_between(&self, hook: HookNo, first: EventNo, last: EventNo) -> impl Iterator<Item = Settle> + '_ {
+        let from = self.settles.partition_point(|(of, settle)| (*of, settle.0) < (hook, first));
+        let to = self.settles.partition_point(|(of, settle)| (*of, settle.0) <= (hook, last));
+        self.settles[from..to.max(from)].iter().map(|(_, settle)| *settle)
+    }
+
+    /// The deliveries of one event that were settled here, whatever their hook.
+    pub(super) fn settles_of_event(&self, no: EventNo) -> impl Iterator<Item = DeliveryId> + '_ {
+        let of_event = self.settles.iter().filter(move |(_, settle)| settle.0 == no);
+        of_event.map(|(hook, (event, generation, _))| DeliveryId { event: *event, hook: *hook, generation: *generation })
     }
 
     /// The events that were copied here.

@@ -218,6 +218,7 @@ impl Journal {
             return Err(StoreError::corrupt(before.dir.display().to_string(), "it has blobs, which are never synced: this is a bug"));
         }
         self.make_spare()?;
+        self.has_descriptors()?;
         let guard = lock(&self.spare);
         self.seam.rename(FaultPoint::Rotate, &self.dir.join(SPARE), &dir)?;
         drop(guard);
@@ -234,6 +235,13 @@ impl Journal {
         };
         self.slots.write().unwrap_or_else(PoisonError::into_inner).push(slot.clone());
         Ok((slot, open))
+    }
+
+    /// Are there file descriptors for a rotation? Once the folder has its new name there is no way back without them.
+    fn has_descriptors(&self) -> Result<(), StoreError> {
+        const NEEDED: usize = 16;
+        let tried: std::io::Result<Vec<File>> = (0..NEEDED).map(|_| File::open(&self.dir)).collect();
+        tried.map(drop).map_err(|e| StoreError::file(&self.dir, e))
     }
 
     /// Takes a segment out: nobody finds it any more.

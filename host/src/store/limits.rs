@@ -29,6 +29,8 @@ pub struct Limits {
     pub dead_letters_bytes: u64,
     /// Free disk below which `Store::room` says Low. Also what must be left for folding and sealing.
     pub disk_floor: u64,
+    /// Bytes of the data folder at which `Store::room` says Low.
+    pub disk_max: u64,
     /// Deliveries owed by all hooks together at which `Store::room` says Low.
     pub queued_max: u64,
     /// The catalog is folded this often while something changes.
@@ -64,6 +66,7 @@ impl Default for Limits {
             dead_letters_age: Duration::from_secs(30 * 24 * HOUR),
             dead_letters_bytes: 1024 * MIB,
             disk_floor: 512 * MIB,
+            disk_max: 64 * 1024 * MIB,
             queued_max: 10_000_000,
             fold_every: Duration::from_secs(2),
             export_every: Duration::from_secs(20),

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use super::StoreError;
 use super::fold::read_dead;
 use super::index::Index;
-use super::item::{Effect, Kind};
+use super::item::{Dead, Effect, Kind};
 use super::keys::{self, Shelf, Tail};
-use super::nouns::{DeadKind, DeadLetter, DeadLetterFilter, DeliveryRecord, DeliveryState, Page, Settled};
+use super::nouns::{DeadKind, DeadLetter, DeadLetterFilter, DeliveryRecord, DeliveryState, Page};
+use super::past::end_of;
 use super::queue::Key;
 use super::shared::Shared;
 use super::state::DeadEntry;
@@ -53,11 +54,18 @@ fn parse_offset(offset: Option<&str>) -> Result<Option<DeliveryId>, StoreError> 
     offset.map(parse).transpose()
 }
 
-fn dead_state(kind: DeadKind) -> DeliveryState {
+pub(super) fn dead_state(kind: DeadKind) -> DeliveryState {
     match kind {
         DeadKind::Exhausted => DeliveryState::Exhausted,
         DeadKind::Quarantined => DeliveryState::Quarantined,
     }
+}
+
+/// Its last attempt failed with this code, or its reason begins with it.
+fn has_code(dead: &Dead, code: &str) -> bool {
+    let failure = dead.attempt.as_ref().and_then(|attempt| attempt.failure.as_ref());
+    let word = dead.reason.split(|c: char| c != '-' && !c.is_ascii_alphanumeric()).next();
+    failure.is_some_and(|failure| failure.code.as_str() == code) || word == Some(code)
 }
 
 impl Shared {
@@ -151,6 +159,24 @@ impl Shared {
         (Some(standing), waiting.filter(|_| standing == DeliveryState::Retrying).map(|waiting| waiting.due))
     }
 
+    /// Where a delivery stands that is owed.
+    pub(super) fn owed_state(&self, id: DeliveryId) -> Option<DeliveryState> {
+        self.standing(id).0
+    }
+
+    /// How a dead letter came to be; None if it is none.
+    pub(super) fn dead_letter_state(&self, id: DeliveryId) -> Result<Option<DeliveryState>, StoreError> {
+        Ok(self.dead(id)?.map(|entry| dead_state(entry.dead.kind)))
+    }
+
+    pub(super) fn owes(&self, id: DeliveryId) -> bool {
+        self.owed_state(id).is_some()
+    }
+
+    pub(super) fn is_running(&self, id: DeliveryId) -> bool {
+        self.owed_state(id) == Some(DeliveryState::Running)
+    }
+
     /// See `Store::delivery`.
     pub(super) fn delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRecord>, StoreError> {
         let (owed, due) = self.standing(id);
@@ -176,12 +202,7 @@ impl Shared {
                     continue;
                 }
                 story.attempts.extend(attempt);
-                story.end = match verdict {
-                    Settled::Delivered => Some(DeliveryState::Delivered),
-                    Settled::Canceled => story.end.or(Some(DeliveryState::Canceled)),
-                    Settled::Dead { kind, .. } => story.end.or(Some(dead_state(kind))),
-                    Settled::RetryAt { .. } | Settled::Released => story.end,
-                };
+                story.end = end_of(&verdict, story.end);
             }
         }
         Ok(story)
@@ -271,6 +292,7 @@ impl Shared {
         let dead = &entry.dead;
         let wanted = filter.hook.is_none_or(|hook| hook == id.hook)
             && filter.kind.is_none_or(|kind| kind == dead.kind)
+            && filter.code.as_ref().is_none_or(|code| has_code(dead, code))
             && filter.from.is_none_or(|from| dead.at >= from)
             && filter.to.is_none_or(|to| dead.at < to);
         if !wanted {

@@ -7,6 +7,7 @@
 //! It decides nothing about when a delivery is attempted or given up; that is `policy`.
 
 mod blobs;
+mod bounds;
 mod cache;
 mod catalog;
 mod claim;
@@ -27,9 +28,11 @@ mod listing;
 mod load;
 mod nouns;
 mod owed;
+mod past;
 mod queue;
 mod record;
 mod recover;
+mod redo;
 mod remembered;
 mod retain;
 mod row;
@@ -44,6 +47,7 @@ mod throttle;
 mod window;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -55,12 +59,15 @@ pub use group::Group;
 pub use limits::Limits;
 pub use nouns::{
     Accept, Change, ContentHash, Counts, DeadKind, DeadLetter, DeadLetterFilter, DeliveryRecord, DeliveryState, Durability, EncodedEvent,
-    EventBrief, Fingerprint, Page, Remembered, Room, Settled, Settlement, Stats,
+    EventBrief, Fingerprint, Page, PastEvent, QueueBounds, Redo, Remembered, Room, Settled, Settlement, Stats, TooMuch,
 };
 pub use seam::{FaultPoint, Observer, Seam};
 pub use writer::Writer;
 
-use crate::model::{Clock, DeliveryId, Digest, Event, EventNo, HandlerRecord, Hook, HookNo, HookState, Sources, Timestamp};
+use crate::model::{
+    Clock, DeliveryId, Digest, Event, EventId, EventNo, Generation, HandlerRecord, Hook, HookNo, HookState, Sources, ThrottleKey,
+    ThrottleMark, Timestamp,
+};
 
 /// An open store.
 pub struct Opened {
@@ -152,6 +159,11 @@ impl Store {
         self.0.state().hooks.iter().filter(|(_, entry)| entry.queue.len() > 0).map(|(no, _)| *no).collect()
     }
 
+    /// What is too much for its hook by these bounds: at most `most` deliveries, the oldest of each hook, none of which runs. Blocking.
+    pub fn too_much(&self, bounds: impl Fn(&Hook) -> QueueBounds, most: usize) -> Vec<(DeliveryId, TooMuch)> {
+        self.0.too_much(bounds, most)
+    }
+
     /// An event's record, from memory or the journal. None if it is not kept, or was lost to damage. Blocking.
     pub fn event(&self, no: EventNo) -> Result<Option<Arc<Event>>, StoreError> {
         self.0.event(no)
@@ -181,6 +193,53 @@ impl Store {
     /// Dead letters, newest event first. Blocking.
     pub fn dead_letters(&self, filter: &DeadLetterFilter, offset: Option<&str>, size: usize) -> Result<Page<DeadLetter>, StoreError> {
         self.0.dead_letters(filter, offset, size)
+    }
+
+    /// The retained events from number `from` on, as many as one read gives, in order; and the number to go on from, if there may be more. Blocking.
+    pub fn past_events(&self, from: EventNo) -> Result<(Vec<PastEvent>, Option<EventNo>), StoreError> {
+        self.0.past_events(from)
+    }
+
+    /// Where to begin a read that ends before `before`; None: nothing is kept below it. Blocking.
+    pub fn past_before(&self, before: EventNo) -> Result<Option<EventNo>, StoreError> {
+        self.0.past_before(before)
+    }
+
+    /// The numbers between which the events lie that came in at `from` or later, and before `to`; others lie between them too.
+    pub fn event_numbers(&self, from: Option<Timestamp>, to: Option<Timestamp>) -> (EventNo, EventNo) {
+        self.0.event_numbers(from, to)
+    }
+
+    /// Events by id, in the order of `ids`; None: never accepted, or no longer kept. Blocking.
+    pub fn find_events(&self, ids: &[EventId]) -> Result<Vec<Option<PastEvent>>, StoreError> {
+        self.0.find_events(ids)
+    }
+
+    /// All deliveries of an event, replays included, in the order of hooks. Blocking.
+    pub fn deliveries_of(&self, past: &PastEvent) -> Result<Vec<DeliveryRecord>, StoreError> {
+        self.0.deliveries_of(past)
+    }
+
+    /// For each event, where the deliveries stand that it was queued for; of a replayed one the last replay. Blocking.
+    pub fn latest_states(&self, events: &[&PastEvent]) -> Result<Vec<Vec<(DeliveryId, DeliveryState)>>, StoreError> {
+        self.0.latest_states(events)
+    }
+
+    /// Of the events of a hook from `first` to `last` that were settled, as far as that is kept: the last generation. Blocking.
+    pub fn generations(&self, hook: HookNo, first: EventNo, last: EventNo) -> Result<BTreeMap<EventNo, Generation>, StoreError> {
+        self.0.generations(hook, first, last)
+    }
+
+    /// What of an event a hook is owed now: the generations.
+    pub fn owed_generations(&self, hook: HookNo, event: EventNo) -> Vec<Generation> {
+        let state = self.0.state();
+        let keys = state.hooks.get(&hook).map(|entry| entry.queue.of_event(event)).unwrap_or_default();
+        keys.into_iter().map(|(_, generation)| generation).collect()
+    }
+
+    /// A hook's throttle mark, if it was made under this revision of the hook.
+    pub fn throttle_mark(&self, hook: HookNo, revision: u64, key: &ThrottleKey) -> Option<ThrottleMark> {
+        self.0.state().throttle.get((hook, *key)).filter(|(of, _)| *of == revision).map(|(_, mark)| mark)
     }
 
     /// Figures for the metrics.

@@ -168,6 +168,45 @@ pub enum Change {
     Forget(DeliveryId),
 }
 
+/// What an operator has done about deliveries. Each is looked at again when it is committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Redo {
+    /// Queues a dead letter again.
+    Retry(DeliveryId),
+    /// Queues what ended, or never was, again as the next generation.
+    Replay(DeliveryId),
+    /// A delivery between attempts is due at once.
+    Hasten(DeliveryId),
+    /// Takes back what is owed.
+    Cancel(DeliveryId),
+    /// Removes a dead letter.
+    Forget(DeliveryId),
+    /// Gives up what is owed and does not run: kind and reason.
+    Bury(DeliveryId, DeadKind, String),
+}
+
+impl Redo {
+    /// Which delivery it is about.
+    pub fn delivery(&self) -> DeliveryId {
+        match self {
+            Self::Retry(id) | Self::Replay(id) | Self::Hasten(id) | Self::Cancel(id) | Self::Forget(id) | Self::Bury(id, ..) => *id,
+        }
+    }
+}
+
+/// A retained event, with what was decided when it was accepted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PastEvent {
+    /// The event.
+    pub event: Arc<Event>,
+    /// When it came in.
+    pub accepted_at: Timestamp,
+    /// The hooks it was queued for.
+    pub owes: Vec<HookNo>,
+    /// The hooks that matched and for which it was not queued, and why.
+    pub not_queued: Vec<(HookNo, Skip)>,
+}
+
 /// When a commit returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
@@ -279,6 +318,8 @@ pub struct DeadLetterFilter {
     pub event: Option<String>,
     /// Of this kind.
     pub kind: Option<DeadKind>,
+    /// Whose last attempt failed with this code, or whose reason begins with this word.
+    pub code: Option<String>,
     /// Given up at this time or later.
     pub from: Option<Timestamp>,
     /// Given up before this time.
@@ -307,6 +348,24 @@ pub struct Counts {
     pub oldest: Option<EventNo>,
     /// When that was accepted, to about ten seconds.
     pub oldest_at: Option<Timestamp>,
+}
+
+/// What one hook may be owed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueBounds {
+    /// Deliveries.
+    pub most: u64,
+    /// None that was queued before this.
+    pub oldest: Timestamp,
+}
+
+/// Which bound a delivery is beyond.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TooMuch {
+    /// More wait than may.
+    Queued,
+    /// It waited too long.
+    Wait,
 }
 
 /// Is there room for more events?

@@ -182,6 +182,22 @@ impl Queue {
         self.owed.next_from(EventNo(0)).into_iter().chain(replay).min()
     }
 
+    /// When the oldest that waits was queued, as an event's number: of a replay the last event before it was asked for.
+    pub(super) fn oldest_turn(&self) -> Option<EventNo> {
+        let replay = self.replays.values().copied().min();
+        self.owed.next_from(EventNo(0)).into_iter().chain(replay).min()
+    }
+
+    /// The `most` oldest that do not run, in the order in which they were queued, each with its turn.
+    pub(super) fn oldest_first(&self, most: usize) -> Vec<(EventNo, Key)> {
+        let first = self.owed.iter().map(|no| (no, (no, Generation(0)))).filter(|(_, key)| !self.running.contains(key)).take(most);
+        let mut turns: Vec<(EventNo, Key)> = first.collect();
+        turns.extend(self.replays.iter().filter(|(key, _)| !self.running.contains(*key)).map(|(key, after)| (*after, *key)));
+        turns.sort_unstable();
+        turns.truncate(most);
+        turns
+    }
+
     /// The largest owed key below `before`, for lists.
     pub(super) fn last_before(&self, before: Key) -> Option<Key> {
         let replay = self.replays.range(..before).next_back().map(|(key, _)| *key);
@@ -293,6 +309,17 @@ mod tests {
         queue.owe(key(3), EventNo(2));
         let order: Vec<Key> = std::iter::from_fn(|| queue.claim_first()).collect();
         assert_eq!(order, [key(1), key(2), (EventNo(1), Generation(1)), key(3)]);
+    }
+
+    #[test]
+    fn the_oldest_are_those_that_were_queued_first_and_do_not_run() {
+        let mut queue = queue(3);
+        queue.owe((EventNo(1), Generation(1)), EventNo(2));
+        assert_eq!(queue.claim_first(), Some(key(1)));
+        let oldest = |most| queue.oldest_first(most).into_iter().map(|(_, key)| key).collect::<Vec<_>>();
+        assert_eq!(oldest(2), [(EventNo(1), Generation(1)), key(2)]);
+        assert_eq!(oldest(9).len(), 3);
+        assert_eq!(queue.oldest_turn(), Some(EventNo(1)));
     }
 
     #[test]

@@ -134,6 +134,13 @@ pub(super) fn read_event(place: &str, no: EventNo, bytes: &[u8]) -> Result<Event
     })
 }
 
+/// The id of an event, without reading the rest of it into memory of its own. None if the record cannot be read.
+pub(super) fn read_event_id(bytes: &[u8]) -> Option<Cow<'_, str>> {
+    let (format, rest) = bytes.split_first()?;
+    let event: EventV1<'_> = (*format == 1).then(|| rmp_serde::from_slice(rest).ok()).flatten()?;
+    Some(event.id)
+}
+
 /// What stands beside an accepted event.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct AcceptV1 {

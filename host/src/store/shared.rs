@@ -175,6 +175,9 @@ impl Shared {
         if free < self.limits.disk_floor {
             return Room::Low { what: "free disk (bytes)", free, floor: self.limits.disk_floor, setting: "store.free_floor_bytes" };
         }
+        if self.figures.disk_bytes.load(Ordering::Relaxed) >= self.limits.disk_max {
+            return Room::Low { what: "room in the data folder (bytes)", free: 0, floor: self.limits.disk_max, setting: "store.max_bytes" };
+        }
         let owed = self.state().owed_total;
         if owed >= self.limits.queued_max {
             return Room::Low { what: "room for queued deliveries", free: 0, floor: self.limits.queued_max, setting: "delivery.max_owed" };

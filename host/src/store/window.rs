@@ -10,7 +10,7 @@ use super::nouns::{Change, ContentHash, Fingerprint, Remembered};
 use crate::model::{CommitNo, DeliveryId, EventNo, Generation, HookNo, Timestamp};
 
 /// Times of events are sampled this often; what is shown of a backlog's age needs no more.
-const SAMPLE_EVERY: Duration = Duration::from_secs(10);
+pub(super) const SAMPLE_EVERY: Duration = Duration::from_secs(10);
 
 /// What is remembered of a key, and since when.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -35,14 +35,17 @@ pub(super) async fn of_hook(visit: &Visit, id: &str) -> Result<Response, Problem
 
 /// `GET /deliveries/{id}`
 pub(super) async fn one(visit: &Visit, id: &str) -> Result<Response, Problem> {
-    let id: DeliveryId = id.parse().map_err(|()| Problem::NotFound)?;
+    show_one(visit, id.parse().map_err(|()| Problem::NotFound)?, StatusCode::OK).await
+}
+
+pub(super) async fn show_one(visit: &Visit, id: DeliveryId, status: StatusCode) -> Result<Response, Problem> {
     let store = visit.doors.pipeline.store().clone();
     let found = blocking(move || store.delivery(id).map_err(|error| Problem::Internal(error.to_string()))).await?;
     let delivery = found.ok_or(Problem::NotFound)?;
-    Ok(reply::json(StatusCode::OK, &show_delivery(&visit.doors.pipeline.catalog(), &delivery)))
+    Ok(reply::json(status, &show_delivery(&visit.doors.pipeline.catalog(), &delivery)))
 }
 
-/// `GET /dead-letters?hook=&source=&event=&kind=&from=&to=`
+/// `GET /dead-letters?hook=&source=&event=&kind=&code=&from=&to=`
 pub(super) async fn dead_letters(visit: &Visit) -> Result<Response, Problem> {
     let parameters = Parameters::of(&visit.head.uri)?;
     let size = page::size(&parameters)?;
@@ -51,6 +54,7 @@ pub(super) async fn dead_letters(visit: &Visit) -> Result<Response, Problem> {
         source: parameters.get("source").map(str::to_owned),
         event: parameters.get("event").map(str::to_owned),
         kind: parameters.get("kind").map(kind).transpose()?,
+        code: parameters.get("code").map(str::to_owned),
         from: time(&parameters, "from")?,
         to: time(&parameters, "to")?,
     };
@@ -63,7 +67,7 @@ pub(super) async fn dead_letters(visit: &Visit) -> Result<Response, Problem> {
     .await?;
     let catalog = visit.doors.pipeline.catalog();
     let data: Vec<Value> = items.iter().map(|letter| show_dead_letter(&catalog, letter)).collect();
-    let names = ["hook", "source", "event", "kind", "from", "to"];
+    let names = ["hook", "source", "event", "kind", "code", "from", "to"];
     let filters: Vec<_> = names.into_iter().filter_map(|name| Some((name, parameters.get(name)?))).collect();
     Ok(page::answer("/dead-letters", &filters, size, &data, next))
 }
@@ -75,18 +79,21 @@ fn state(name: &str) -> Result<DeliveryState, Problem> {
     })
 }
 
-fn kind(name: &str) -> Result<DeadKind, Problem> {
+pub(super) fn kind(name: &str) -> Result<DeadKind, Problem> {
     [DeadKind::Exhausted, DeadKind::Quarantined]
         .into_iter()
         .find(|kind| kind.as_str() == name)
         .ok_or_else(|| Problem::Query(format!("kind: '{name}' is not one of exhausted, quarantined")))
 }
 
-fn time(parameters: &Parameters, name: &str) -> Result<Option<Timestamp>, Problem> {
-    let Some(said) = parameters.get(name) else { return Ok(None) };
+pub(super) fn time(parameters: &Parameters, name: &str) -> Result<Option<Timestamp>, Problem> {
+    parameters.get(name).map(|said| time_of(name, said)).transpose()
+}
+
+pub(super) fn time_of(name: &str, said: &str) -> Result<Timestamp, Problem> {
     // A plus sign that was not escaped arrives as a space.
     let read = Timestamp::from_rfc3339(&said.replace(' ', "+"));
-    read.map(Some).ok_or_else(|| Problem::Query(format!("{name}: '{said}' is not an RFC 3339 time such as 2026-01-02T03:04:05Z")))
+    read.ok_or_else(|| Problem::Query(format!("{name}: '{said}' is not an RFC 3339 time such as 2026-01-02T03:04:05Z")))
 }
 
 /// The store refuses an offset that it did not give out.
@@ -97,7 +104,7 @@ fn listing(error: StoreError, offset: Option<String>) -> Problem {
     }
 }
 
-fn show_delivery(catalog: &Catalog, delivery: &DeliveryRecord) -> Value {
+pub(super) fn show_delivery(catalog: &Catalog, delivery: &DeliveryRecord) -> Value {
     let event = delivery.event.as_deref().map(EventBrief::from);
     let mut shown = show_event(event.as_ref());
     shown["id"] = delivery.id.to_string().into();

@@ -6,8 +6,10 @@ mod deliveries;
 mod handlers;
 pub(crate) mod health;
 mod hooks;
+mod journal;
 mod metrics;
 mod node;
+mod operations;
 mod page;
 mod sources;
 #[cfg(feature = "test-clock")]
@@ -27,6 +29,7 @@ use super::events::describe;
 use super::path::{pick, segments};
 use super::problem::Problem;
 use super::reply::Response;
+use crate::pipeline::Bulk;
 
 /// Every call of the admin door. Ids are as they stand in the path.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,7 +50,18 @@ enum Call {
     Test(String),
     ListDeliveries(String),
     GetDelivery(String),
+    RetryDelivery(String),
+    CancelDelivery(String),
     ListDeadLetters,
+    RetryDeadLetters,
+    DeleteDeadLetters,
+    Replay(String),
+    Explain(String),
+    ListEvents,
+    GetEvent(String),
+    ListJobs,
+    GetJob(String),
+    CancelJob(String),
     ListSources,
     GetSource(String),
     GetSourceEvent(String, String),
@@ -93,7 +107,16 @@ impl Call {
             ["event-hooks", id, "test"] => pick(method, [(Method::POST, Self::Test(own(id)))], Self::Describe),
             ["event-hooks", id, "deliveries"] => pick(method, [(get, Self::ListDeliveries(own(id)))], Self::Describe),
             ["deliveries", id] => pick(method, [(get, Self::GetDelivery(own(id)))], Self::Describe),
-            ["dead-letters"] => pick(method, [(get, Self::ListDeadLetters)], Self::Describe),
+            ["deliveries", id, "retry"] => pick(method, [(Method::POST, Self::RetryDelivery(own(id)))], Self::Describe),
+            ["deliveries", id, "cancel"] => pick(method, [(Method::POST, Self::CancelDelivery(own(id)))], Self::Describe),
+            ["dead-letters"] => pick(method, [(get, Self::ListDeadLetters), (delete, Self::DeleteDeadLetters)], Self::Describe),
+            ["dead-letters", "retry"] => pick(method, [(Method::POST, Self::RetryDeadLetters)], Self::Describe),
+            ["event-hooks", id, "replay"] => pick(method, [(Method::POST, Self::Replay(own(id)))], Self::Describe),
+            ["event-hooks", id, "explain"] => pick(method, [(Method::POST, Self::Explain(own(id)))], Self::Describe),
+            ["events"] => pick(method, [(get, Self::ListEvents)], Self::Describe),
+            ["events", id] => pick(method, [(get, Self::GetEvent(own(id)))], Self::Describe),
+            ["jobs"] => pick(method, [(get, Self::ListJobs)], Self::Describe),
+            ["jobs", id] => pick(method, [(get, Self::GetJob(own(id))), (delete, Self::CancelJob(own(id)))], Self::Describe),
             ["handlers"] => pick(method, [(get, Self::ListHandlers)], Self::Describe),
             ["handlers", name] => pick(method, [(get, Self::GetHandler(own(name))), (put, Self::PutHandler(own(name)))], Self::Describe),
             #[cfg(feature = "test-clock")]
@@ -112,6 +135,9 @@ impl Call {
             Self::CreateHook | Self::PatchHook(_) | Self::DeleteHook(_) => Action::ChangeHooks,
             Self::Ping(_) | Self::Test(_) => Action::TryHooks,
             Self::ListDeliveries(_) | Self::GetDelivery(_) | Self::ListDeadLetters => Action::ReadDeliveries,
+            Self::ListEvents | Self::GetEvent(_) | Self::Explain(_) | Self::ListJobs | Self::GetJob(_) => Action::ReadDeliveries,
+            Self::RetryDelivery(_) | Self::CancelDelivery(_) | Self::CancelJob(_) => Action::ChangeDeliveries,
+            Self::RetryDeadLetters | Self::DeleteDeadLetters | Self::Replay(_) => Action::ChangeDeliveries,
             Self::ListSources | Self::GetSource(_) | Self::GetSourceEvent(..) => Action::ReadSources,
             Self::PutSourceEvent(..) | Self::DeleteSourceEvent(..) => Action::ChangeSources,
             Self::ListHandlers | Self::GetHandler(_) => Action::ReadHandlers,
@@ -123,7 +149,7 @@ impl Call {
 }
 
 /// What stands first in a path of ours: no workspace's name.
-const ROOTS: [&str; 7] = ["event-hooks", "deliveries", "dead-letters", "handlers", "health", "status", "metrics"];
+const ROOTS: [&str; 9] = ["event-hooks", "deliveries", "dead-letters", "events", "jobs", "handlers", "health", "status", "metrics"];
 
 fn without_prefix<'a, 'p>(parts: &'a [Cow<'p, str>]) -> &'a [Cow<'p, str>] {
     match parts {
@@ -153,7 +179,18 @@ pub(super) async fn serve(visit: &Visit, body: Body) -> Result<Response, Problem
         Call::Test(id) => try_it::test(visit, &id, body).await,
         Call::ListDeliveries(id) => deliveries::of_hook(visit, &id).await,
         Call::GetDelivery(id) => deliveries::one(visit, &id).await,
+        Call::RetryDelivery(id) => operations::retry(visit, &id).await,
+        Call::CancelDelivery(id) => operations::cancel(visit, &id).await,
         Call::ListDeadLetters => deliveries::dead_letters(visit).await,
+        Call::RetryDeadLetters => operations::bulk(visit, body, Bulk::Retry).await,
+        Call::DeleteDeadLetters => operations::bulk(visit, body, Bulk::Delete).await,
+        Call::Replay(id) => operations::replay(visit, &id, body).await,
+        Call::Explain(id) => operations::explain(visit, &id, body).await,
+        Call::ListEvents => journal::list(visit).await,
+        Call::GetEvent(id) => journal::one(visit, &id).await,
+        Call::ListJobs => Ok(operations::jobs(visit)),
+        Call::GetJob(id) => operations::job(visit, &id, false),
+        Call::CancelJob(id) => operations::job(visit, &id, true),
         Call::ListSources => Ok(sources::all(visit)),
         Call::GetSource(source) => sources::one(visit, &source),
         Call::GetSourceEvent(source, event) => sources::event(visit, &source, &event),
@@ -233,6 +270,11 @@ mod tests {
     #[test]
     fn our_routes() {
         assert_eq!(call(Method::GET, "/dead-letters"), "ListDeadLetters");
+        assert_eq!(call(Method::DELETE, "/dead-letters"), "DeleteDeadLetters");
+        assert_eq!(call(Method::POST, "/dead-letters/retry"), "RetryDeadLetters");
+        assert_eq!(call(Method::POST, "/deliveries/dlv_1/retry"), r#"RetryDelivery("dlv_1")"#);
+        assert_eq!(call(Method::DELETE, "/jobs/job_1"), r#"CancelJob("job_1")"#);
+        assert_eq!(call(Method::GET, "/events/evt_1"), r#"GetEvent("evt_1")"#);
         assert_eq!(call(Method::GET, "/deliveries/dlv_1"), r#"GetDelivery("dlv_1")"#);
         assert_eq!(call(Method::PUT, "/handlers/a"), r#"PutHandler("a")"#);
         assert_eq!(call(Method::POST, "/handlers/a"), "405 GET, HEAD, OPTIONS, PUT");

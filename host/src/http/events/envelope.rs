@@ -195,6 +195,13 @@ pub(super) fn read(text: &str, max: usize) -> Result<Vec<Envelope<'_>>, NoEnvelo
     })
 }
 
+/// Reads one event object and nothing behind it. The error is what, and at which byte.
+pub(super) fn read_one(text: &str) -> Result<Envelope<'_>, (String, usize)> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let envelope = One.deserialize(&mut json).and_then(|envelope| json.end().map(|()| envelope));
+    envelope.map_err(|error| syntax(text, &error))
+}
+
 fn without_place(mut message: String) -> String {
     let end = message.rfind(" at line ").unwrap_or(message.len());
     message.truncate(end);

@@ -1,11 +1,24 @@
 //! The door for producers: `POST /events`, `POST /events/{source}/{event}` and health.
 //!
+//! | form | where |
+//! |---|---|
+//! | event objects in JSON, one or an array | `native`, `envelope` |
+//! | the same in MessagePack | `msgpack` |
+//! | one event object a line | `ndjson` |
+//! | CloudEvents, structured, batched and binary | `cloudevents` |
+//! | any of them as gzip or zstd | `encoding` |
+//!
 //! Cheap checks come first: token, content type, length, then one scan of the bytes, and only then parsing. A request is all or nothing; every
 //! error of a request is reported at once, with the index of its event.
 
+mod cloudevents;
+mod encoding;
 mod envelope;
+mod format;
 mod msgpack;
 mod native;
+mod ndjson;
+mod reconcile;
 mod scan;
 mod trace;
 
@@ -17,14 +30,18 @@ use serde::Serialize;
 
 use super::admin::health;
 use super::auth::{Action, authorize};
-use super::body::{self, Limit};
+use super::body::{self, Held, Limit};
 use super::door::Visit;
 use super::path::{pick, segments};
-use super::problem::{EVENT_TYPES, Problem};
+use super::problem::Problem;
 use super::reply::{self, Response};
 use super::settings::Settings;
 use crate::model::NewEvent;
 use crate::pipeline::Accepted;
+
+use encoding::Encoding;
+use format::Format;
+use ndjson::Lines;
 
 /// Bodies beyond this are parsed on a thread that may block: parsing megabytes would hold up the other requests of a worker.
 const PARSE_HERE_MAX: usize = 128 << 10;
@@ -38,6 +55,8 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
 enum Call {
     /// `POST /events`
     Post,
+    /// `POST /events/reconcile`
+    Reconcile,
     /// `POST /events/{source}/{event}`
     PostOne { source: String, event: String },
     /// `GET /health/live`
@@ -56,6 +75,9 @@ impl Call {
         let describe = |allow| Self::Describe { allow };
         match segments(path).ok_or(Problem::NotFound)?.as_slice() {
             [events] if events == "events" => pick(method, [(Method::POST, Self::Post)], describe),
+            [events, reconcile] if events == "events" && reconcile == "reconcile" => {
+                pick(method, [(Method::POST, Self::Reconcile)], describe)
+            }
             [events, source, event] if events == "events" && !source.is_empty() && !event.is_empty() => {
                 let one = Self::PostOne { source: source.to_string(), event: event.to_string() };
                 pick(method, [(Method::POST, one)], describe)
@@ -68,31 +90,9 @@ impl Call {
 
     fn action(&self) -> Action<'static> {
         match self {
-            Self::Post | Self::PostOne { .. } => Action::Post,
+            Self::Post | Self::Reconcile | Self::PostOne { .. } => Action::Post,
             Self::Live | Self::Ready => Action::ReadHealth,
             Self::Describe { .. } => Action::Describe,
-        }
-    }
-}
-
-/// How a body's events are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
-    Json,
-    MessagePack,
-}
-
-impl Format {
-    fn of(headers: &HeaderMap) -> Result<Self, Problem> {
-        const MESSAGE_PACK: [&str; 3] = ["application/msgpack", "application/vnd.msgpack", "application/x-msgpack"];
-        let said = body::media_type(headers);
-        match said {
-            Some(said) if said.eq_ignore_ascii_case("application/json") => Ok(Self::Json),
-            Some(said) if MESSAGE_PACK.iter().any(|one| said.eq_ignore_ascii_case(one)) => Ok(Self::MessagePack),
-            Some(_) | None => {
-                let said = said.filter(|said| !said.is_empty()).map(str::to_owned);
-                Err(Problem::MediaType { said, accept: EVENT_TYPES, example: "Content-Type: application/json" })
-            }
         }
     }
 }
@@ -103,11 +103,28 @@ pub(super) async fn serve(visit: &Visit, body: Body) -> Result<Response, Problem
     authorize(&visit.who(), call.action()).map_err(Problem::Denied)?;
     match call {
         Call::Post => post(visit, body, None).await,
+        Call::Reconcile => reconcile::serve(visit, body).await,
         Call::PostOne { source, event } => post(visit, body, Some((source, event))).await,
         Call::Live => Ok(health::live()),
         Call::Ready => Ok(health::ready(visit)),
-        Call::Describe { allow } => Ok(describe(&allow)),
+        Call::Describe { allow } => Ok(consent(visit, describe(&allow))),
     }
+}
+
+/// The handshake of CloudEvents' webhooks: a sender that asks whether it may deliver here is told so. Its events still need a token, where there are
+/// tokens.
+fn consent(visit: &Visit, mut response: Response) -> Response {
+    const ORIGIN: &str = "webhook-request-origin";
+    const RATE: &str = "webhook-request-rate";
+    let asked = &visit.head.headers;
+    if let Some(origin) = asked.get(ORIGIN) {
+        let told = response.headers_mut();
+        told.insert(HeaderName::from_static("webhook-allowed-origin"), origin.clone());
+        if asked.contains_key(RATE) {
+            told.insert(HeaderName::from_static("webhook-allowed-rate"), HeaderValue::from_static("*"));
+        }
+    }
+    response
 }
 
 /// The answer to OPTIONS.
@@ -119,11 +136,20 @@ pub(super) fn describe(allow: &str) -> Response {
 
 async fn post(visit: &Visit, body: Body, one: Option<(String, String)>) -> Result<Response, Problem> {
     let headers = &visit.head.headers;
-    let format = Format::of(headers)?;
+    let format = Format::of(headers, one.is_some())?;
+    let encoding = Encoding::of(headers)?;
+    let mut held = visit.doors.arriving.hold();
     let limit = Limit { bytes: visit.settings.max_body, setting: Some("events.max_body"), wait: visit.settings.body_wait };
-    let bytes = body::read(headers, body, limit).await?;
-    let named = one.map(|(source, event)| Named { source, event, key: idempotency_key(headers) });
-    let mut events = parse(visit, format, bytes, named).await?;
+    let mut events = if (format, encoding) == (Format::NdJson, Encoding::Identity) {
+        let mut lines = Lines::new(&visit.settings);
+        body::each_piece(body, limit, &mut held, |piece| lines.push(&piece)).await?;
+        lines.finish()?
+    } else {
+        let bytes = body::read_as_it_is(body, limit, &mut held).await?;
+        let named = one.map(|(source, event)| Named { source, event, key: idempotency_key(headers) });
+        let how = How { format, encoding, named, headers: (format == Format::CloudEvent).then(|| headers.clone()) };
+        parse(visit, how, bytes, &mut held).await?
+    };
     trace::attach(headers, &mut events);
     let who = visit.who();
     for event in &events {
@@ -140,16 +166,33 @@ struct Named {
     key: Option<Vec<u8>>,
 }
 
-async fn parse(visit: &Visit, format: Format, bytes: Bytes, named: Option<Named>) -> Result<Vec<NewEvent>, Problem> {
-    if bytes.len() <= PARSE_HERE_MAX {
-        return read(format, &bytes, named, &visit.settings);
-    }
-    let settings = visit.settings.clone();
-    let parsed = tokio::task::spawn_blocking(move || read(format, &bytes, named, &settings)).await;
-    parsed.map_err(|error| Problem::Internal(error.to_string()))?
+/// What a request says about its body.
+struct How {
+    format: Format,
+    encoding: Encoding,
+    named: Option<Named>,
+    /// Of a CloudEvent in binary mode.
+    headers: Option<HeaderMap>,
 }
 
-fn read(format: Format, bytes: &Bytes, named: Option<Named>, settings: &Settings) -> Result<Vec<NewEvent>, Problem> {
+async fn parse(visit: &Visit, how: How, bytes: Bytes, held: &mut Held) -> Result<Vec<NewEvent>, Problem> {
+    // What an encoded body comes to is not known before.
+    if bytes.len() <= PARSE_HERE_MAX && how.encoding == Encoding::Identity {
+        return read(how, &bytes, &visit.settings);
+    }
+    let settings = visit.settings.clone();
+    let mut holding = std::mem::take(held);
+    let parsed = tokio::task::spawn_blocking(move || {
+        let read = how.encoding.decode(bytes, settings.max_body, &mut holding).and_then(|bytes| read(how, &bytes, &settings));
+        (read, holding)
+    });
+    let (read, holding) = parsed.await.map_err(|error| Problem::Internal(error.to_string()))?;
+    *held = holding;
+    read
+}
+
+fn read(how: How, bytes: &Bytes, settings: &Settings) -> Result<Vec<NewEvent>, Problem> {
+    let How { format, named, headers, .. } = how;
     let json = match format {
         Format::Json => {
             // The data alone stands one level deep, as it would in an event object.
@@ -158,6 +201,14 @@ fn read(format: Format, bytes: &Bytes, named: Option<Named>, settings: &Settings
             bytes.clone()
         }
         Format::MessagePack => msgpack::to_json(bytes, settings, named.is_some())?,
+        Format::NdJson => {
+            let mut lines = Lines::new(settings);
+            lines.push(bytes)?;
+            return lines.finish();
+        }
+        Format::CloudEvent => return cloudevents::binary(&headers.unwrap_or_default(), bytes, settings),
+        Format::StructuredCloudEvent => return cloudevents::structured(bytes, settings),
+        Format::CloudEvents => return cloudevents::batched(bytes, settings),
     };
     match named {
         None => native::read(&json, settings),
@@ -243,19 +294,6 @@ mod tests {
         }
         assert!(!wants_minimal(&headers(PREFER, "return=representation")));
         assert!(!wants_minimal(&HeaderMap::new()));
-    }
-
-    #[test]
-    fn formats_are_told_by_the_media_type() {
-        let format = |said: &str| Format::of(&headers(http::header::CONTENT_TYPE, said));
-        assert!(matches!(format("application/json; charset=utf-8"), Ok(Format::Json)));
-        for said in ["application/msgpack", "application/vnd.msgpack", "Application/X-MsgPack"] {
-            assert!(matches!(format(said), Ok(Format::MessagePack)), "{said}");
-        }
-        for said in ["text/plain", "", "application/x-ndjson", "application/cloudevents+json"] {
-            assert!(matches!(format(said), Err(Problem::MediaType { .. })), "{said}");
-        }
-        assert!(matches!(Format::of(&HeaderMap::new()), Err(Problem::MediaType { said: None, .. })));
     }
 
     #[test]

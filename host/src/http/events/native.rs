@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::envelope::{self, Envelope, NoEnvelopes};
-use super::scan::malformed;
+use super::scan::{self, malformed};
 use crate::http::Settings;
 use crate::http::problem::{EventError, Problem};
 use crate::model::{JsonText, NewEvent, Origin, Timestamp};
@@ -30,16 +30,25 @@ pub(super) fn read(body: &Bytes, settings: &Settings) -> Result<Vec<NewEvent>, P
         NoEnvelopes::Syntax(what, at) => malformed(&format!("the body is not JSON: {what}"), at),
     })?;
     let keeper = Keeper::new(body, envelopes.iter().filter_map(|envelope| envelope.data).map(|data| data.get().len()).sum());
-    let mut errors = Errors::default();
-    let mut events: Vec<NewEvent> = Vec::with_capacity(envelopes.len());
-    for (index, envelope) in envelopes.into_iter().enumerate() {
-        let event = to_event(envelope, &keeper, events.last(), &mut errors.of(index));
-        if let Some(event) = event {
-            errors.measure(index, &event, settings.max_event);
-            events.push(event);
-        }
+    let mut gathered = Gathered::new(settings.max_event, envelopes.len());
+    for envelope in envelopes {
+        gathered.add(|before, noted| to_event(envelope, &keeper, before, noted));
     }
-    errors.or(events, settings.max_event)
+    gathered.finish()
+}
+
+/// Reads one line of NDJSON. What is wrong with it is noted: an error is one event's, and the lines behind it are read all the same.
+pub(super) fn read_line(line: &Bytes, number: usize, gathered: &mut Gathered) {
+    gathered.add(|before, noted| {
+        let read = scan::check(line, 0)
+            .and_then(|()| text(line))
+            .and_then(|text| envelope::read_one(text).map_err(|(what, at)| malformed(&format!("the line is not JSON: {what}"), at)));
+        match read {
+            Ok(envelope) => to_event(envelope, &Keeper::copying(line), before, noted),
+            Err(Problem::Malformed(what)) => noted.note(&format!("line {number}: {what} of the line")),
+            Err(_) => noted.note(&format!("line {number}: it cannot be read")),
+        }
+    });
 }
 
 /// Reads a body of `POST /events/{source}/{event}` that has passed the scan: the data alone.
@@ -52,7 +61,7 @@ pub(super) fn read_data(body: &Bytes, source: &str, name: &str, key: Option<&[u8
     let mut errors = Errors::default();
     let mut noted = errors.of(0);
     let key = key.and_then(|key| match std::str::from_utf8(key) {
-        Ok(key) => check_key(key.to_owned(), &mut noted),
+        Ok(key) => check_key("key", key.to_owned(), &mut noted),
         Err(_) => noted.note("key: expected UTF-8"),
     });
     let data = Keeper::new(body, data.get().len()).keep(data);
@@ -78,7 +87,7 @@ fn to_event(envelope: Envelope<'_>, keeper: &Keeper<'_>, before: Option<&NewEven
     }
     let source = name("source", source, before.map(|before| &before.source), noted);
     let name = name("event", event, before.map(|before| &before.name), noted);
-    let key = optional("key", key, noted).and_then(|key| check_key(key, noted));
+    let key = optional("key", key, noted).and_then(|key| check_key("key", key, noted));
     let time = optional("time", time, noted).and_then(|time| match Timestamp::from_rfc3339(&time) {
         Some(time) => Some(time),
         None => noted.note("time: expected an RFC 3339 time such as 2026-01-02T03:04:05Z"),
@@ -127,30 +136,69 @@ fn string<'a>(field: &str, value: &'a RawValue, noted: &mut Noted<'_>) -> Option
     }
 }
 
-fn check_key(key: String, noted: &mut Noted<'_>) -> Option<String> {
+/// The producer's own id of an event: `key`, or what takes its place.
+pub(super) fn check_key(field: &str, key: String, noted: &mut Noted<'_>) -> Option<String> {
     match key.len() {
-        0 => noted.note("key: length must be at least 1"),
-        1..=KEY_BYTES_MAX if key.chars().any(char::is_control) => noted.note("key: control characters are not allowed"),
+        0 => noted.note(&format!("{field}: length must be at least 1")),
+        1..=KEY_BYTES_MAX if key.chars().any(char::is_control) => noted.note(&format!("{field}: control characters are not allowed")),
         1..=KEY_BYTES_MAX => Some(key),
-        length => noted.note(&format!("key: {length} bytes, more than the limit of {KEY_BYTES_MAX}")),
+        length => noted.note(&format!("{field}: {length} bytes, more than the limit of {KEY_BYTES_MAX}")),
     }
 }
 
 /// Keeps the text of data: as a slice of the body, or as a copy.
-struct Keeper<'a> {
+pub(super) struct Keeper<'a> {
     body: &'a Bytes,
     shares: bool,
 }
 
 impl<'a> Keeper<'a> {
     /// Events share a body only if it is mostly theirs: a slice keeps all of it alive.
-    fn new(body: &'a Bytes, data_bytes: usize) -> Self {
+    pub(super) fn new(body: &'a Bytes, data_bytes: usize) -> Self {
         Self { body, shares: body.len() > SHARE_FROM && 2 * data_bytes >= body.len() }
     }
 
-    fn keep(&self, data: &RawValue) -> JsonText {
+    /// For bodies that are read piece by piece.
+    fn copying(body: &'a Bytes) -> Self {
+        Self { body, shares: false }
+    }
+
+    pub(super) fn keep(&self, data: &RawValue) -> JsonText {
         let text = data.get().as_bytes();
         JsonText::from_checked_bytes(if self.shares { self.body.slice_ref(text) } else { Bytes::copy_from_slice(text) })
+    }
+}
+
+/// A request's events while they are read, and everything that is wrong with them.
+pub(super) struct Gathered {
+    events: Vec<NewEvent>,
+    errors: Errors,
+    seen: usize,
+    max_event: usize,
+}
+
+impl Gathered {
+    pub(super) fn new(max_event: usize, expected: usize) -> Self {
+        Self { events: Vec::with_capacity(expected), errors: Errors::default(), seen: 0, max_event }
+    }
+
+    /// Events so far, the wrong ones included.
+    pub(super) fn seen(&self) -> usize {
+        self.seen
+    }
+
+    /// Reads the next event; `read` is given the one before, and notes what is wrong.
+    pub(super) fn add(&mut self, read: impl FnOnce(Option<&NewEvent>, &mut Noted<'_>) -> Option<NewEvent>) {
+        let index = self.seen;
+        self.seen += 1;
+        if let Some(event) = read(self.events.last(), &mut self.errors.of(index)) {
+            self.errors.measure(index, &event, self.max_event);
+            self.events.push(event);
+        }
+    }
+
+    pub(super) fn finish(self) -> Result<Vec<NewEvent>, Problem> {
+        self.errors.or(self.events, self.max_event)
     }
 }
 
@@ -169,6 +217,7 @@ impl Errors {
 
     fn measure(&mut self, index: usize, event: &NewEvent, max: usize) {
         let length = event.source.len() + event.name.len() + event.data.len() + event.key.as_ref().map_or(0, String::len);
+        let length = length + event.attributes.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
         if length > max {
             self.too_large.push(EventError { index, message: format!("{length} bytes") });
         }
@@ -186,26 +235,26 @@ impl Errors {
 }
 
 /// What is wrong with one event.
-struct Noted<'a> {
+pub(super) struct Noted<'a> {
     index: usize,
     from: usize,
     errors: &'a mut Vec<EventError>,
 }
 
 impl Noted<'_> {
-    fn push(&mut self, message: String) {
+    pub(super) fn push(&mut self, message: String) {
         if self.errors.len() - self.from < envelope::ERRORS_MAX {
             self.errors.push(EventError { index: self.index, message });
         }
     }
 
     /// Notes, and is no value.
-    fn note<T>(&mut self, message: &str) -> Option<T> {
+    pub(super) fn note<T>(&mut self, message: &str) -> Option<T> {
         self.push(message.to_owned());
         None
     }
 
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.errors.len() == self.from
     }
 }

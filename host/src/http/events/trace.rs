@@ -12,11 +12,12 @@ const STATE_BYTES_MAX: usize = 512;
 /// Most members of a `tracestate`.
 const STATE_MEMBERS_MAX: usize = 32;
 
-/// Adds `traceparent` and `tracestate` of the request to its events.
+/// Adds `traceparent` and `tracestate` of the request to its events; one that brings its own (CloudEvents, distributed tracing) keeps it.
 pub(super) fn attach(headers: &HeaderMap, events: &mut [NewEvent]) {
     let Some(parent) = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()).filter(|value| is_parent(value)) else { return };
     let state = state(headers);
-    for event in events {
+    let without = |event: &&mut NewEvent| !event.attributes.iter().any(|(name, _)| name == "traceparent");
+    for event in events.iter_mut().filter(without) {
         event.attributes.push(("traceparent".into(), parent.to_owned()));
         event.attributes.extend(state.iter().map(|state| ("tracestate".to_owned(), state.clone())));
     }

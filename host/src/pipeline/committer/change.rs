@@ -1,6 +1,7 @@
 //! The changes that the one loop makes: of hooks, sources and handlers. Each was checked before; what is left is what needs order.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::oneshot;
 
@@ -8,7 +9,7 @@ use super::{After, Loop};
 use crate::model::{HandlerRecord, Hook, HookNo, HookState, SourceEvent};
 use crate::pipeline::accept::Prepared;
 use crate::pipeline::{Catalog, ChangeError, Installed};
-use crate::store::{Change, Group};
+use crate::store::{Change, Group, Redo};
 
 /// One change and who waits for it.
 pub(in crate::pipeline) struct Request {
@@ -46,6 +47,11 @@ pub(in crate::pipeline) enum Action {
         event: String,
     },
     PutHandler(Box<(HandlerRecord, Installed)>),
+    /// What an operator, or a limit, has done about deliveries; `done` counts what still applied.
+    Redo {
+        wanted: Vec<Redo>,
+        done: Arc<AtomicU64>,
+    },
 }
 
 /// Makes the ping's event, once the hook has its number.
@@ -117,6 +123,17 @@ impl Loop {
                 let (record, installed) = *both;
                 group.change(Change::PutHandler(record));
                 after.installed.push(installed);
+                return Ok(());
+            }
+            Action::Redo { wanted, done } => {
+                let now = self.pipeline.0.clock.now();
+                for redo in wanted {
+                    let hook = redo.delivery().hook;
+                    if group.redo(redo, now) {
+                        done.fetch_add(1, Ordering::Relaxed);
+                        after.woken.push(hook);
+                    }
+                }
                 return Ok(());
             }
         };
