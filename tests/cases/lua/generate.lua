@@ -1,6 +1,6 @@
 -- Writes LuaJIT's results beside the snippets. From the top of the repository:
 --
---     TZ=UTC LC_ALL=C luajit -joff tests/cases/lua/generate.lua tests/cases/lua/*.txt
+--     TZ=UTC LC_ALL=C luajit -joff tests/cases/lua/generate.lua tests/cases/lua/{luajit,plain}/*.txt
 --
 -- A file is a list of entries. An entry is the body of a function (`> `) or a whole chunk that does not compile (`>> `); lines that begin with `| `
 -- go on with it. Its result is the one line after it: `= ` and the values, `! ` and the error's value, `? ` and the compiler's words; `$` stands for
