@@ -125,6 +125,7 @@ typedef struct Call {
   uint32_t count;
   int sandboxed;
   int *ref;
+  int *type;
 } Call;
 
 /* Runs `body` in protected mode on an empty stack. An error's value stays there for bridge_error. */
@@ -256,18 +257,36 @@ int bridge_result(Bridge *bridge, int index, const uint8_t **bytes, size_t *len)
 static int keep_protected(lua_State *L) {
   Call *call = (Call *)lua_touserdata(L, 1);
   push_result(L, call);
+  *call->type = lua_type(L, -1);
   *call->ref = luaL_ref(L, LUA_REGISTRYINDEX);
   return 0;
 }
 
-int bridge_keep(Bridge *bridge, int index, int *ref) {
+int bridge_keep(Bridge *bridge, int index, int *ref, int *type) {
   Call call = {0};
   int status, results = bridge->results;
   call.index = (uint32_t)index;
   call.ref = ref;
+  call.type = type;
   status = guarded(bridge, keep_protected, &call);
   bridge->results = results;
   return status;
+}
+
+static int rename_protected(lua_State *L) {
+  Call *call = (Call *)lua_touserdata(L, 1);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, *call->ref);
+  lua_pushlstring(L, call->text, call->text_len);
+  bridge_rename_top(L);
+  return 0;
+}
+
+int bridge_rename(Bridge *bridge, int ref, const char *name, size_t name_len) {
+  Call call = {0};
+  call.ref = &ref;
+  call.text = name;
+  call.text_len = name_len;
+  return guarded(bridge, rename_protected, &call);
 }
 
 static int forget_protected(lua_State *L) {

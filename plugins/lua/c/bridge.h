@@ -34,8 +34,10 @@ int bridge_prelude(Bridge *bridge, int ref, const char *mode, size_t mode_len);
 int bridge_call(Bridge *bridge, int ref, const uint8_t *args, size_t args_len, uint32_t count, int *results);
 /* Encodes result `index` (from 1) of the last call. The bytes stay valid until the next call of any function. */
 int bridge_result(Bridge *bridge, int index, const uint8_t **bytes, size_t *len);
-/* Makes result `index` (from 1) of the last call a handle. */
-int bridge_keep(Bridge *bridge, int index, int *ref);
+/* Makes result `index` (from 1) of the last call a handle, and says its type: LUA_T… */
+int bridge_keep(Bridge *bridge, int index, int *ref, int *type);
+/* Gives a compiled chunk and all functions in it another name. */
+int bridge_rename(Bridge *bridge, int ref, const char *name, size_t name_len);
 /* Forgets a handle. */
 void bridge_forget(Bridge *bridge, int ref);
 /* The text of the last error. */
@@ -45,6 +47,8 @@ void bridge_error(Bridge *bridge, const char **text, size_t *len);
 void bridge_open_libraries(lua_State *L);
 /* Lua's own libraries in the dialect of LuaJIT (dialect.c). `seed` is for math.random. */
 void bridge_open_dialect(lua_State *L);
+/* For bridge_rename: the chunk and the name lie on top (rename.c). */
+void bridge_rename_top(lua_State *L);
 /* Seeds math.random (random.c). */
 void bridge_seed_random(lua_State *L, uint64_t seed);
 

@@ -165,6 +165,10 @@ static void decode(lua_State *L, Input *in, int depth) {
     case TAG_NULL:
       lua_pushlightuserdata(L, NULL);
       return;
+    case TAG_KEPT:
+      luaL_checkstack(L, 1, NULL);
+      lua_rawgeti(L, LUA_REGISTRYINDEX, (int)take_count(L, in));
+      return;
     default:
       luaL_error(L, "a value from the host has an unknown tag");
   }

@@ -7,7 +7,7 @@
 #include "lua.h"
 
 /* As in src/codec.rs. Numbers are 64-bit floats, counts are 32-bit integers, both in the byte order of the machine. */
-enum { TAG_NIL, TAG_FALSE, TAG_TRUE, TAG_NUMBER, TAG_TEXT, TAG_TABLE, TAG_NULL, TAG_OTHER };
+enum { TAG_NIL, TAG_FALSE, TAG_TRUE, TAG_NUMBER, TAG_TEXT, TAG_TABLE, TAG_NULL, TAG_OTHER, TAG_KEPT };
 
 /* Nothing larger leaves Lua: twice the longest answer that the host takes. */
 #define BYTES_MAX ((size_t)8 << 20)

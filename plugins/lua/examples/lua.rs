@@ -45,7 +45,7 @@ fn show(value: &Value) -> String {
         Value::Nil => "nil".into(),
         Value::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
         Value::Other(name) => name.clone(),
-        Value::Bool(_) | Value::Number(_) | Value::Null | Value::List(_) | Value::Table(_) => {
+        Value::Bool(_) | Value::Number(_) | Value::Null | Value::List(_) | Value::Table(_) | Value::Kept(_) => {
             value.to_json().unwrap_or_else(|error| format!("({error})"))
         }
     }

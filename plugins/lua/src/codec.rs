@@ -13,6 +13,8 @@ pub(crate) const TEXT: u8 = 4;
 pub(crate) const TABLE: u8 = 5;
 pub(crate) const NULL: u8 = 6;
 pub(crate) const OTHER: u8 = 7;
+/// To Lua only: the handle of a value that is kept there.
+pub(crate) const KEPT: u8 = 8;
 
 /// As in `c/codec.c`.
 pub(crate) const DEPTH_MAX: usize = 250;
@@ -28,6 +30,10 @@ pub(crate) fn encode(out: &mut Vec<u8>, value: &Value) {
         Value::Null => out.push(NULL),
         // Nothing else can stand for it.
         Value::Other(_) => out.push(NIL),
+        Value::Kept(kept) => {
+            out.push(KEPT);
+            out.extend(kept.handle.to_ne_bytes());
+        }
         Value::List(items) => {
             out.push(TABLE);
             push_count(out, items.len());

@@ -66,7 +66,9 @@ fn write(out: &mut Vec<u8>, value: &Value, depth: usize) -> Result<(), NoJson> {
         Value::Bytes(bytes) => write_text(out, &String::from_utf8_lossy(bytes)),
         Value::List(items) => write_items(out, items.iter(), depth)?,
         Value::Table(members) => write_table(out, members, depth)?,
-        Value::Other(name) => return Err(NoJson(format!("Cannot serialise {name}: type not supported"))),
+        Value::Other(_) | Value::Kept(_) => {
+            return Err(NoJson(format!("Cannot serialise {}: type not supported", value.type_name())));
+        }
     }
     Ok(())
 }

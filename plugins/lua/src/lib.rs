@@ -7,7 +7,8 @@
 //! let mut state = State::new(&Options { mode: Mode::Strict, ..Options::default() }).unwrap();
 //! // A chunk has a name, for messages, and runs in the sandbox that the prelude makes (lua/init.lua).
 //! let chunk = state.load("example", b"return function(data, name) return name .. ': ' .. data.entity.username end").unwrap();
-//! let function = state.run(&chunk, &[]).unwrap().function(0).unwrap().expect("the chunk returns a function");
+//! let function = state.run(&chunk, &[]).unwrap().keep(0).unwrap();
+//! assert!(function.is_function());
 //! let data = Value::from_json(r#"{"entity":{"username":"jane","custom_id":null}}"#).unwrap();
 //! let results = state.call(&function, &[data, Value::text("consumers")]).unwrap();
 //! assert_eq!(results, [Value::text("consumers: jane")]);
@@ -67,5 +68,6 @@ mod sys;
 mod value;
 
 pub use args::{Args, Reply};
-pub use state::{Error, ErrorKind, Function, Mode, Options, Results, State};
-pub use value::Value;
+pub use json::NoJson;
+pub use state::{Error, ErrorKind, Mode, Options, Results, State};
+pub use value::{Kept, Value};

@@ -5,11 +5,14 @@ use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 
 use crate::sys::Raw;
-use crate::{Value, codec, libs};
+use crate::{Kept, Value, codec, libs};
 
 /// Lua's own status numbers.
 const SYNTAX: c_int = 3;
 const MEMORY: c_int = 4;
+
+/// Lua's number of the type.
+const FUNCTION: c_int = 6;
 
 /// How much of Kong's surroundings a chunk sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,10 +81,6 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// A function that lives in a state. It is kept until [`State::forget`] or the end of the state.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Function(c_int);
-
 /// The results of a call, still in Lua: the next use of the state ends them.
 pub struct Results<'a> {
     state: &'a mut State,
@@ -108,35 +107,36 @@ impl State {
         }
         if state.sandbox {
             let prelude = state.load_plain("=init", libs::PRELUDE.as_bytes(), false)?;
-            state.raw.prelude(prelude.0, options.mode.as_str()).map_err(|status| state.error(status))?;
+            state.raw.prelude(prelude.handle, options.mode.as_str()).map_err(|status| state.error(status))?;
             state.forget(prelude);
         }
         Ok(state)
     }
 
     /// Compiles a chunk with globals of its own. Messages call it `[string "name"]`.
-    pub fn load(&mut self, name: &str, text: &[u8]) -> Result<Function, Error> {
+    pub fn load(&mut self, name: &str, text: &[u8]) -> Result<Kept, Error> {
         self.load_plain(name, text, self.sandbox)
     }
 
     /// `name` as in Lua: `=x` stands as it is.
-    fn load_plain(&mut self, name: &str, text: &[u8], sandboxed: bool) -> Result<Function, Error> {
+    fn load_plain(&mut self, name: &str, text: &[u8], sandboxed: bool) -> Result<Kept, Error> {
         let name = CString::new(name.replace('\0', "?")).unwrap_or_default();
-        self.raw.load(&name, text, sandboxed).map(Function).map_err(|status| self.error(status))
+        let loaded = self.raw.load(&name, text, sandboxed).map(|handle| Kept { handle, type_number: FUNCTION });
+        loaded.map_err(|status| self.error(status))
     }
 
     /// Calls a function and takes all of its results.
-    pub fn call(&mut self, function: &Function, args: &[Value]) -> Result<Vec<Value>, Error> {
+    pub fn call(&mut self, function: &Kept, args: &[Value]) -> Result<Vec<Value>, Error> {
         let mut results = self.run(function, args)?;
         (0..results.len()).map(|index| results.value(index)).collect()
     }
 
     /// Calls a function. Its results stay in Lua until they are asked for.
-    pub fn run(&mut self, function: &Function, args: &[Value]) -> Result<Results<'_>, Error> {
+    pub fn run(&mut self, function: &Kept, args: &[Value]) -> Result<Results<'_>, Error> {
         let mut encoded = std::mem::take(&mut self.encoded);
         encoded.clear();
         args.iter().for_each(|arg| codec::encode(&mut encoded, arg));
-        let called = self.raw.call(function.0, &encoded, u32::try_from(args.len()).unwrap_or(u32::MAX));
+        let called = self.raw.call(function.handle, &encoded, u32::try_from(args.len()).unwrap_or(u32::MAX));
         self.encoded = encoded;
         let count = called.map_err(|status| self.error(status))?;
         Ok(Results { state: self, count })
@@ -147,10 +147,14 @@ impl State {
         self.raw.reseed(seed);
     }
 
-    /// Lets a function be collected.
-    #[allow(clippy::needless_pass_by_value, reason = "it is gone afterwards")]
-    pub fn forget(&mut self, function: Function) {
-        self.raw.forget(function.0);
+    /// Gives a compiled chunk, and all functions in it, another name for messages.
+    pub fn rename(&mut self, chunk: Kept, name: &str) -> Result<(), Error> {
+        self.raw.rename(chunk.handle, name.as_bytes()).map_err(|status| self.error(status))
+    }
+
+    /// Lets a kept value be collected. It must not be used again.
+    pub fn forget(&mut self, kept: Kept) {
+        self.raw.forget(kept.handle);
     }
 
     /// Bytes that Lua holds.
@@ -186,13 +190,12 @@ impl Results<'_> {
         decoded.map(|value| value.unwrap_or(Value::Nil)).map_err(|status| self.state.error(status))
     }
 
-    /// The result at this index as a function, kept in Lua to be called later. None if it is something else.
-    pub fn function(&mut self, index: usize) -> Result<Option<Function>, Error> {
-        let Some(place) = self.place(index) else { return Ok(None) };
-        if self.value(index)? != Value::Other("function".into()) {
-            return Ok(None);
-        }
-        self.state.raw.keep(place).map(|handle| Some(Function(handle))).map_err(|status| self.state.error(status))
+    /// The result at this index, whatever it is, kept in Lua. Nil where there is none.
+    pub fn keep(&mut self, index: usize) -> Result<Kept, Error> {
+        // Beyond the last one Lua finds nil.
+        let place = c_int::try_from(index + 1).unwrap_or(c_int::MAX);
+        let kept = self.state.raw.keep(place).map(|(handle, type_number)| Kept { handle, type_number });
+        kept.map_err(|status| self.state.error(status))
     }
 
     fn place(&self, index: usize) -> Option<c_int> {

@@ -25,7 +25,8 @@ unsafe extern "C" {
     fn bridge_prelude(bridge: *mut Bridge, handle: c_int, mode: *const u8, mode_len: usize) -> c_int;
     fn bridge_call(bridge: *mut Bridge, handle: c_int, args: *const u8, len: usize, count: u32, results: *mut c_int) -> c_int;
     fn bridge_result(bridge: *mut Bridge, index: c_int, bytes: *mut *const u8, len: *mut usize) -> c_int;
-    fn bridge_keep(bridge: *mut Bridge, index: c_int, handle: *mut c_int) -> c_int;
+    fn bridge_keep(bridge: *mut Bridge, index: c_int, handle: *mut c_int, kind: *mut c_int) -> c_int;
+    fn bridge_rename(bridge: *mut Bridge, handle: c_int, name: *const u8, name_len: usize) -> c_int;
     fn bridge_forget(bridge: *mut Bridge, handle: c_int);
     fn bridge_error(bridge: *mut Bridge, text: *mut *const u8, len: *mut usize);
     fn snprintf(out: *mut c_char, len: usize, format: *const c_char, ...) -> c_int;
@@ -100,11 +101,17 @@ impl Raw {
         Ok(unsafe { bytes_at(bytes, len) })
     }
 
-    pub(crate) fn keep(&mut self, index: c_int) -> Result<c_int, Status> {
-        let mut handle = 0;
-        // SAFETY: the handle is written during the call.
-        check(unsafe { bridge_keep(self.bridge.as_ptr(), index, &raw mut handle) })?;
-        Ok(handle)
+    /// The handle and Lua's number of the type.
+    pub(crate) fn keep(&mut self, index: c_int) -> Result<(c_int, c_int), Status> {
+        let (mut handle, mut kind) = (0, 0);
+        // SAFETY: both are written during the call.
+        check(unsafe { bridge_keep(self.bridge.as_ptr(), index, &raw mut handle, &raw mut kind) })?;
+        Ok((handle, kind))
+    }
+
+    pub(crate) fn rename(&mut self, handle: c_int, name: &[u8]) -> Result<(), Status> {
+        // SAFETY: the name is copied during the call.
+        check(unsafe { bridge_rename(self.bridge.as_ptr(), handle, name.as_ptr(), name.len()) })
     }
 
     pub(crate) fn forget(&mut self, handle: c_int) {

@@ -19,6 +19,39 @@ pub enum Value {
     Table(Vec<(Value, Value)>),
     /// From Lua only: what cannot cross. `function`, `thread`, `userdata`.
     Other(String),
+    /// To Lua only: a value that was kept there, with its identity.
+    Kept(Kept),
+}
+
+/// A value that is kept in a state, a function above all, until [`State::forget`](crate::State::forget) or the end of the state. It means nothing to
+/// another state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    pub(crate) handle: std::ffi::c_int,
+    pub(crate) type_number: std::ffi::c_int,
+}
+
+impl Kept {
+    /// What `type` says in Lua.
+    pub fn type_name(self) -> &'static str {
+        // Lua's own numbers, from lua.h.
+        match self.type_number {
+            0 => "nil",
+            1 => "boolean",
+            2 | 7 => "userdata",
+            3 => "number",
+            4 => "string",
+            5 => "table",
+            6 => "function",
+            8 => "thread",
+            _ => "no value",
+        }
+    }
+
+    /// Can it be called? (A table may be callable too; Kong takes functions only.)
+    pub fn is_function(self) -> bool {
+        self.type_number == 6
+    }
 }
 
 impl Value {
@@ -42,6 +75,7 @@ impl Value {
             Self::Null => "userdata",
             Self::List(_) | Self::Table(_) => "table",
             Self::Other(name) => name,
+            Self::Kept(kept) => kept.type_name(),
         }
     }
 
