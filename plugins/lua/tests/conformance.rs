@@ -42,7 +42,13 @@ fn run(entries: &[Entry], sandbox: bool) -> Outcome {
 #[allow(clippy::print_stdout, reason = "the figures of the run")]
 fn check(what: &str, entries: &[Entry], sandbox: bool) -> Outcome {
     let outcome = run(entries, sandbox);
-    println!("{what}: {} as LuaJIT, {} listed differences, {} wrong, of {}", outcome.equal, outcome.listed, outcome.wrong.len(), entries.len());
+    println!(
+        "{what}: {} as LuaJIT, {} listed differences, {} wrong, of {}",
+        outcome.equal,
+        outcome.listed,
+        outcome.wrong.len(),
+        entries.len()
+    );
     assert!(outcome.wrong.is_empty(), "{}", outcome.wrong.join("\n"));
     outcome
 }

@@ -25,7 +25,11 @@ impl Entry {
 
 /// Where the snippets are.
 pub(crate) fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().map(|dir| dir.join("tests/cases/lua")).find(|dir| dir.is_dir()).expect("tests/cases/lua")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .map(|dir| dir.join("tests/cases/lua"))
+        .find(|dir| dir.is_dir())
+        .expect("tests/cases/lua")
 }
 
 /// A file of this folder as text.
@@ -38,7 +42,8 @@ pub(crate) fn read(name: &str) -> String {
 pub(crate) fn entries(below: &str) -> Vec<Entry> {
     let dir = folder().join(below);
     let listed = std::fs::read_dir(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
-    let mut paths: Vec<PathBuf> = listed.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "txt")).collect();
+    let mut paths: Vec<PathBuf> =
+        listed.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "txt")).collect();
     paths.sort();
     paths.iter().flat_map(|path| of_file(&path.strip_prefix(folder()).expect("below the folder").display().to_string())).collect()
 }
