@@ -157,7 +157,8 @@ int bridge_register(Bridge *bridge, const char *name, size_t name_len, uint32_t 
 
 static int load_protected(lua_State *L) {
   Call *call = (Call *)lua_touserdata(L, 1);
-  if (luaL_loadbuffer(L, call->text, call->text_len, call->name) != 0) return lua_error(L);
+  *call->type = luaL_loadbuffer(L, call->text, call->text_len, call->name);
+  if (*call->type != 0) return lua_error(L);
   if (call->sandboxed) {
     lua_getfield(L, LUA_REGISTRYINDEX, ENVIRONMENT);
     if (lua_isfunction(L, -1)) {
@@ -173,12 +174,16 @@ static int load_protected(lua_State *L) {
 
 int bridge_load(Bridge *bridge, const char *name, const char *text, size_t text_len, int sandboxed, int *ref) {
   Call call = {0};
+  int loaded = 0, status;
   call.name = name;
   call.text = text;
   call.text_len = text_len;
   call.sandboxed = sandboxed;
   call.ref = ref;
-  return guarded(bridge, load_protected, &call);
+  call.type = &loaded;
+  status = guarded(bridge, load_protected, &call);
+  /* Raised again, a syntax error would count as one of run time. */
+  return loaded != 0 ? loaded : status;
 }
 
 static int prelude_protected(lua_State *L) {

@@ -9,8 +9,44 @@ macro_rules! about {
 }
 
 /// Makes a type that implements [`Handler`](crate::Handler) the handler of this component. Once per crate; it does nothing natively.
+/// `export!(Mine, prepared)` exports what [`Prepare`](crate::Prepare) adds, too.
 #[macro_export]
 macro_rules! export {
+    ($handler:ty, prepared) => {
+        $crate::export!($handler);
+
+        // A world of its own, in the author's crate: the linker adds it to the other one. In this crate it would be part of every handler.
+        #[cfg(target_arch = "wasm32")]
+        #[doc(hidden)]
+        mod __prepared {
+            $crate::__private::wit_bindgen::generate!({
+                inline: "package tenterhook:prepared; world prepared { export prepare: func(config: string, settings: string) -> result<_, string>; }",
+                runtime_path: "::tenterhook_sdk::__private::wit_bindgen::rt",
+            });
+        }
+
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            struct Prepared;
+
+            impl __prepared::Guest for Prepared {
+                fn prepare(
+                    config: ::std::string::String,
+                    settings: ::std::string::String,
+                ) -> ::core::result::Result<(), ::std::string::String> {
+                    $crate::__private::prepare::<$handler>(config, settings)
+                }
+            }
+
+            __prepared::export!(Prepared with_types_in __prepared);
+        };
+
+        #[cfg(not(target_arch = "wasm32"))]
+        const _: () = {
+            const fn can_be_prepared<H: $crate::Prepare>() {}
+            can_be_prepared::<$handler>();
+        };
+    };
     ($handler:ty) => {
         #[cfg(target_arch = "wasm32")]
         const _: () = {
@@ -52,7 +88,7 @@ macro_rules! export {
 }
 
 #[cfg(target_arch = "wasm32")]
-pub use conversions::{describe, handle, validate};
+pub use conversions::{describe, handle, prepare, validate};
 
 #[cfg(target_arch = "wasm32")]
 mod conversions {
@@ -60,7 +96,7 @@ mod conversions {
 
     use crate::bindings::exports::tenterhook::hook::handler as contract;
     use crate::bindings::tenterhook::hook::types;
-    use crate::{Answer, Attempt, Description, Event, Failure, Handler, HeaderValue, PathPart, Request, Settings, Violations};
+    use crate::{Answer, Attempt, Description, Event, Failure, Handler, HeaderValue, PathPart, Prepare, Request, Settings, Violations};
 
     /// `describe`.
     pub fn describe<H: Handler>(about: Description) -> contract::Description {
@@ -99,6 +135,11 @@ mod conversions {
         let settings = Settings::from_json(settings);
         let read = serde_json::from_str(&config).map_err(|_| misfit::<H>(&config, &settings))?;
         H::handle(event.into(), attempt.into(), read, settings).map(Into::into).map_err(Into::into)
+    }
+
+    /// `prepare`.
+    pub fn prepare<H: Prepare>(config: String, settings: String) -> Result<(), String> {
+        H::prepare(&config, &Settings::from_json(settings))
     }
 
     /// A stored config that this version of the handler cannot read: no event of the hook can be handled, so they wait. Said in the words of

@@ -43,3 +43,14 @@ pub trait Handler {
         config::read(config, |config, check| Self::check(config, settings, check))
     }
 }
+
+/// A handler that the host prepares once for each hook: `export!(Mine, prepared)`.
+///
+/// When a hook is created or changed, `prepare` runs on a fresh instance, and the memory that results is what every event of this hook starts from.
+/// Parse the config or compile a script there and keep it in a `thread_local!`; [`Handler::handle`] must work without it too, because a host need
+/// not prepare. Take what was kept rather than borrow it where an event could change it.
+pub trait Prepare: Handler {
+    /// `config` is as [`Handler::validate`] gave it back, without its secret fields, hence text: it may lack what the type requires. Nothing but
+    /// [`log`](crate::log) and clocks may be used. An error fails the preparation, never the hook.
+    fn prepare(config: &str, settings: &Settings) -> Result<(), String>;
+}

@@ -91,7 +91,7 @@ pub use answer::{Answer, Failure, OrFail};
 pub use config::{Check, NoConfig, PathPart, Violation, Violations};
 pub use description::{Asks, Description};
 pub use event::{Attempt, Event};
-pub use handler::Handler;
+pub use handler::{Handler, Prepare};
 pub use request::{HeaderValue, Request};
 pub use settings::{HmacAlgorithm, Profile, Settings};
 
@@ -101,7 +101,9 @@ pub mod __private {
     #[cfg(target_arch = "wasm32")]
     pub use crate::bindings::exports::tenterhook::hook::handler as contract;
     #[cfg(target_arch = "wasm32")]
-    pub use crate::export::{describe, handle, validate};
+    pub use crate::export::{describe, handle, prepare, validate};
+    #[cfg(target_arch = "wasm32")]
+    pub use wit_bindgen;
 }
 
 /// The README's handler is compiled and tested too.
