@@ -3,11 +3,16 @@
 #include "lauxlib.h"
 #include "lualib.h"
 
+int luaopen_bit(lua_State *L);
+int luaopen_cjson(lua_State *L);
+
 static const luaL_Reg LIBRARIES[] = {
     {"", luaopen_base},
     {LUA_TABLIBNAME, luaopen_table},
     {LUA_STRLIBNAME, luaopen_string},
     {LUA_MATHLIBNAME, luaopen_math},
+    {"bit", luaopen_bit},
+    {"cjson", luaopen_cjson},
     {NULL, NULL},
 };
 

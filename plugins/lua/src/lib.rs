@@ -65,6 +65,7 @@ mod json;
 pub mod libs;
 mod state;
 mod sys;
+pub mod template;
 mod value;
 
 pub use args::{Args, Reply};

@@ -3,7 +3,9 @@
 use std::ffi::{CString, c_int};
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
+use std::rc::Rc;
 
+use crate::libs::{Nowhere, Outside};
 use crate::sys::Raw;
 use crate::{Kept, Value, codec, libs};
 
@@ -43,13 +45,15 @@ pub struct Options {
     pub mode: Mode,
     /// Of the string hash and, until [`State::reseed`], of `math.random`. None: random.
     pub seed: Option<u64>,
+    /// What scripts reach beyond the state: log, clock, network.
+    pub outside: Rc<dyn Outside>,
     /// False: chunks see the plain globals of Lua. For tests.
     pub sandbox: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { memory_bytes: 24 << 20, mode: Mode::Strict, seed: None, sandbox: true }
+        Self { memory_bytes: 24 << 20, mode: Mode::Strict, seed: None, outside: Rc::new(Nowhere), sandbox: true }
     }
 }
 
@@ -98,7 +102,7 @@ impl State {
     /// Makes a state and runs the prelude in it.
     pub fn new(options: &Options) -> Result<Self, Error> {
         let seed = options.seed.unwrap_or_else(|| RandomState::new().hash_one(0_u8));
-        let (names, functions): (Vec<_>, Vec<_>) = libs::functions().into_iter().unzip();
+        let (names, functions): (Vec<_>, Vec<_>) = libs::functions(&options.outside).into_iter().unzip();
         let raw = Raw::open(options.memory_bytes, seed, functions);
         let raw = raw.ok_or_else(|| Error { kind: ErrorKind::Memory, message: b"not enough memory for Lua's libraries".to_vec() })?;
         let mut state = Self { raw, sandbox: options.sandbox, encoded: Vec::new() };

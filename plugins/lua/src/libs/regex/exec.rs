@@ -13,12 +13,26 @@ const FRAMES_MAX: usize = 300_000;
 const UNSET: u32 = u32::MAX;
 
 enum Frame {
-    Choice { op: u32, at: u32 },
-    Undo { slot: u32, old: u32 },
+    Choice {
+        op: u32,
+        at: u32,
+    },
+    Undo {
+        slot: u32,
+        old: u32,
+    },
     /// A greedy run that can give back one more character, down to `low`.
-    Back { op: u32, low: u32, at: u32 },
+    Back {
+        op: u32,
+        low: u32,
+        at: u32,
+    },
     /// A lazy run that can take `left` more.
-    Forward { op: u32, at: u32, left: u32 },
+    Forward {
+        op: u32,
+        at: u32,
+        left: u32,
+    },
 }
 
 pub(super) struct Search<'a> {
@@ -134,6 +148,12 @@ impl Search<'_> {
             Op::Jump(to) => Some((*to, at)),
             Op::Save(slot) => {
                 self.set_slot(*slot, at);
+                Some((op + 1, at))
+            }
+            Op::Close { group, from } => {
+                let from = self.slots[*from] as usize;
+                self.set_slot(2 * group, from);
+                self.set_slot(2 * group + 1, at);
                 Some((op + 1, at))
             }
             Op::Moved { slot, out } => Some((if self.slots[*slot] == at as u32 { *out } else { op + 1 }, at)),

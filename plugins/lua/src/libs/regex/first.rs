@@ -22,7 +22,7 @@ pub(super) fn bytes(program: &Program) -> Option<Box<[bool; 256]>> {
             }
             Op::Split(one, other) => open.extend([*one, *other]),
             Op::Jump(to) => open.push(*to),
-            Op::Save(_) | Op::Mark(_) | Op::Cut(_) => open.push(at + 1),
+            Op::Save(_) | Op::Close { .. } | Op::Mark(_) | Op::Cut(_) => open.push(at + 1),
             Op::Caseless(_)
             | Op::Moved { .. }
             | Op::Assert(_)

@@ -106,11 +106,17 @@ impl Regex {
         if from > subject.len() {
             return Ok(None);
         }
-        if self.flags.utf && std::str::from_utf8(subject).is_err() {
+        // A search that goes on was checked when it began.
+        if self.flags.utf && from == 0 && std::str::from_utf8(subject).is_err() {
             return Err(Exec::NotUtf8);
         }
         let found = exec::search(&self.program, subject, from, self.flags.anchored, self.flags.longest)?;
         Ok(found.map(|places| places.into_iter().map(|place| place.map(|(start, end)| (start.min(end), end))).collect()))
+    }
+
+    /// The place one character on; behind the end, if this is the end.
+    pub(crate) fn after(&self, subject: &[u8], at: usize) -> usize {
+        if self.flags.utf && at < subject.len() { at + exec::decode(subject, at).1 } else { at + 1 }
     }
 
     /// The names of groups, in the order of the pattern.

@@ -14,18 +14,40 @@ const GROUPS_MAX: usize = 1_000;
 #[derive(Clone, Debug)]
 pub(super) enum Node {
     Empty,
-    Literal { code: u32, caseless: bool },
+    Literal {
+        code: u32,
+        caseless: bool,
+    },
     Set(Set),
     Group(Box<Node>, usize),
     Cat(Vec<Node>),
     Alt(Vec<Node>),
-    Repeat { node: Box<Node>, min: u32, max: Option<u32>, kind: Kind },
-    Look { node: Box<Node>, behind: bool, negated: bool },
+    Repeat {
+        node: Box<Node>,
+        min: u32,
+        max: Option<u32>,
+        kind: Kind,
+    },
+    Look {
+        node: Box<Node>,
+        behind: bool,
+        negated: bool,
+    },
     Atomic(Box<Node>),
     Assert(Assert),
-    Back { group: usize, caseless: bool },
-    BackNamed { name: Vec<u8>, caseless: bool },
-    If { group: Name, yes: Box<Node>, no: Box<Node> },
+    Back {
+        group: usize,
+        caseless: bool,
+    },
+    BackNamed {
+        name: Vec<u8>,
+        caseless: bool,
+    },
+    If {
+        group: Name,
+        yes: Box<Node>,
+        no: Box<Node>,
+    },
     /// `\K`: what is matched starts here.
     Keep,
 }
@@ -432,7 +454,8 @@ impl Parser<'_> {
         } else {
             self.name(b')')?
         };
-        let number = name.iter().try_fold(0_usize, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 % 100_000 + usize::from(byte - b'0')));
+        let number =
+            name.iter().try_fold(0_usize, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 % 100_000 + usize::from(byte - b'0')));
         let group = match number {
             Some(group) => {
                 self.refer(group, start);

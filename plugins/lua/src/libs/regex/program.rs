@@ -14,17 +14,36 @@ pub(super) enum Op {
     Caseless(char),
     Set(usize),
     /// A set, over and over: one instruction and one frame however often.
-    Run { set: usize, min: u32, max: u32, kind: Kind },
+    Run {
+        set: usize,
+        min: u32,
+        max: u32,
+        kind: Kind,
+    },
     /// Try the first, later the second.
     Split(usize, usize),
     Jump(usize),
     /// Where we are goes into this slot.
     Save(usize),
+    /// The group ends here, and began at `Save(from)`. Until now it held what it last matched.
+    Close {
+        group: usize,
+        from: usize,
+    },
     /// Go to `out` unless we have moved since `Save(slot)`: a loop over nothing ends.
-    Moved { slot: usize, out: usize },
+    Moved {
+        slot: usize,
+        out: usize,
+    },
     Assert(Assert),
-    Back { group: usize, caseless: bool },
-    IfGroup { group: usize, no: usize },
+    Back {
+        group: usize,
+        caseless: bool,
+    },
+    IfGroup {
+        group: usize,
+        no: usize,
+    },
     /// So many characters back.
     Rewind(usize),
     /// Remember how high the stack is, in a slot.
@@ -32,7 +51,10 @@ pub(super) enum Op {
     /// Forget every choice made since `Mark`.
     Cut(usize),
     /// `Cut`, and go back to where `Save(place)` was: the end of a lookahead or lookbehind.
-    CutBack { mark: usize, place: usize },
+    CutBack {
+        mark: usize,
+        place: usize,
+    },
     /// The inside of a negated look matched: drop what it did, and fail.
     Refuse(usize),
     Match,
@@ -111,9 +133,10 @@ impl Compiler {
                 self.push(op)?;
             }
             Node::Group(inside, group) => {
-                self.push(Op::Save(2 * group))?;
+                let from = self.slot();
+                self.push(Op::Save(from))?;
                 self.node(inside)?;
-                self.push(Op::Save(2 * group + 1))?;
+                self.push(Op::Close { group: *group, from })?;
             }
             Node::Cat(parts) => parts.iter().try_for_each(|part| self.node(part))?,
             Node::Alt(branches) => self.alternatives(branches)?,

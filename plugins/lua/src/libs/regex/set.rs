@@ -124,7 +124,8 @@ impl Set {
 
     fn has_property(&self, code: u32) -> bool {
         !self.properties.is_empty()
-            && char::from_u32(code).is_some_and(|character| self.properties.iter().any(|&(property, wanted)| property.holds(character) == wanted))
+            && char::from_u32(code)
+                .is_some_and(|character| self.properties.iter().any(|&(property, wanted)| property.holds(character) == wanted))
     }
 }
 
