@@ -4,7 +4,7 @@
 mod entries;
 
 use entries::{Entry, Outcome, differences, entries as all};
-use tenterhook_lua::{ErrorKind, Options, State, Value};
+use tenterhook_lua::{Options, State, Value};
 
 /// As the lambda handler calls the functions of a hook.
 const NAME: &str = "event_hooks:00000000-0000-0000-0000-000000000000";
@@ -15,10 +15,7 @@ fn result(entry: &Entry, sandbox: bool, show: &str) -> String {
     let text = entry.chunk(&format!("local show = (function()\n{show}\nend)()\nreturn show.result(pcall(body))"));
     let chunk = match state.load(NAME, text.as_bytes()) {
         Ok(chunk) => chunk,
-        Err(error) if error.kind == ErrorKind::Syntax => {
-            return format!("? {}", error.to_string().replace(&format!("[string \"{NAME}\"]"), "$"));
-        }
-        Err(error) => return format!("no state left: {error}"),
+        Err(error) => return format!("? {}", error.to_string().replace(&format!("[string \"{NAME}\"]"), "$")),
     };
     if entry.whole {
         return "it compiles".into();
