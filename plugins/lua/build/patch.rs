@@ -22,8 +22,8 @@ pub(crate) fn apply(text: &str, patch: &str) -> Result<String, String> {
                 new.push(rest);
                 continue;
             }
-            let found = old.get(next).copied().unwrap_or_default();
-            if found != rest {
+            let found = old.get(next).ok_or_else(|| format!("the hunk `{head}` goes beyond the end of the file"))?;
+            if *found != rest {
                 return Err(format!("line {} is `{found}`, not `{rest}`", next + 1));
             }
             next += 1;

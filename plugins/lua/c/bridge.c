@@ -51,9 +51,9 @@ static const char *const ENVIRONMENT = "tenterhook.environment";
 static int open_protected(lua_State *L) {
   Bridge *bridge = (Bridge *)lua_touserdata(L, 1);
   bridge_open_libraries(L);
+  lua_newtable(L);
   bridge_open_dialect(L);
   bridge_seed_random(L, bridge->seed);
-  lua_newtable(L);
   lua_setfield(L, LUA_REGISTRYINDEX, HOST_TABLE);
   return 0;
 }

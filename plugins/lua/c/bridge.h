@@ -45,10 +45,12 @@ void bridge_error(Bridge *bridge, const char **text, size_t *len);
 
 /* Opens the libraries (open.c). */
 void bridge_open_libraries(lua_State *L);
-/* Lua's own libraries in the dialect of LuaJIT (dialect.c). `seed` is for math.random. */
+/* What LuaJIT has beside Lua's libraries (dialect.c). The table of host functions is on top of the stack. */
 void bridge_open_dialect(lua_State *L);
 /* For bridge_rename: the chunk and the name lie on top (rename.c). */
 void bridge_rename_top(lua_State *L);
+/* Puts random and randomseed into the table on top (random.c). */
+void random_open(lua_State *L);
 /* Seeds math.random (random.c). */
 void bridge_seed_random(lua_State *L, uint64_t seed);
 
