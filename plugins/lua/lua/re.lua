@@ -185,12 +185,14 @@ end
 
 function re.sub(subject, pattern, replacement, flags)
   local result, count, why = replace(subject, pattern, replacement, flags, 1)
-  return result, count, why
+  if why then return nil, nil, why end
+  return result, count
 end
 
 function re.gsub(subject, pattern, replacement, flags)
   local result, count, why = replace(subject, pattern, replacement, flags, math.huge)
-  return result, count, why
+  if why then return nil, nil, why end
+  return result, count
 end
 
 return re
