@@ -11,9 +11,10 @@
 #include "lauxlib.h"
 
 struct Bridge {
-  /* First: Lua reads the seed of its string hash through the allocator's pointer (patches/luaconf.h.patch). */
+  /* First these two: Lua reads them through the allocator's pointer (patches/luaconf.h.patch). */
   uint64_t seed;
-  size_t used, cap;
+  size_t cap;
+  size_t used;
   lua_State *L;
   void *host;
   BridgeCallback callback;

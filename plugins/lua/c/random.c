@@ -11,7 +11,8 @@ typedef struct Random {
   uint64_t word[4];
 } Random;
 
-static const char *const RANDOM = "tenterhook.random";
+/* Its address is the key of the registry: unlike a text it takes no memory, so seeding cannot fail. */
+static const char RANDOM = 0;
 
 /* The four components: their lengths k, shifts q and steps s. */
 static const struct {
@@ -87,8 +88,9 @@ static void set(lua_State *L, const char *name, lua_CFunction function) {
 /* The library math on top. */
 void random_open(lua_State *L) {
   lua_newuserdata(L, sizeof(Random));
-  lua_pushvalue(L, -1);
-  lua_setfield(L, LUA_REGISTRYINDEX, RANDOM);
+  lua_pushlightuserdata(L, (void *)&RANDOM);
+  lua_pushvalue(L, -2);
+  lua_rawset(L, LUA_REGISTRYINDEX);
   lua_insert(L, -2);
   set(L, "random", math_random);
   set(L, "randomseed", math_randomseed);
@@ -98,7 +100,8 @@ void random_open(lua_State *L) {
 void bridge_seed_random(lua_State *L, uint64_t from) {
   Random *random;
   int i;
-  lua_getfield(L, LUA_REGISTRYINDEX, RANDOM);
+  lua_pushlightuserdata(L, (void *)&RANDOM);
+  lua_rawget(L, LUA_REGISTRYINDEX);
   random = (Random *)lua_touserdata(L, -1);
   lua_pop(L, 1);
   for (i = 0; i < 4; i++) {
