@@ -1,10 +1,13 @@
 //! What the operator decides in `[handlers.lambda]`.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use serde::Deserialize;
 use tenterhook_lua::{Mode, Options};
 use tenterhook_sdk::Settings;
+
+use crate::outside::World;
 
 /// The memory that Lua may hold. Far below half of what an instance may have by default (64 MiB), because a growing block and its copy live side by
 /// side for a moment.
@@ -41,7 +44,7 @@ fn memory_mib() -> u32 {
 impl Untrusted {
     /// For a new state.
     pub(crate) fn options(&self) -> Options {
-        Options { memory_bytes: self.memory_bytes, mode: self.mode, ..Options::default() }
+        Options { memory_bytes: self.memory_bytes, mode: self.mode, outside: Rc::new(World), ..Options::default() }
     }
 }
 

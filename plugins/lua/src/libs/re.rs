@@ -13,10 +13,12 @@ const PATTERNS_MAX: usize = 200;
 const PLACES_MAX: usize = 8_192;
 
 type Compiled = Result<Rc<Regex>, Vec<u8>>;
+/// Pattern and flags.
+type Key = (Vec<u8>, Vec<u8>);
 
 /// The patterns of one state.
 #[derive(Default)]
-pub(super) struct Patterns(RefCell<HashMap<(Vec<u8>, Vec<u8>), Compiled>>);
+pub(super) struct Patterns(RefCell<HashMap<Key, Compiled>>);
 
 impl Patterns {
     /// The error of a wrong flag is raised, that of a wrong pattern is given back.

@@ -49,7 +49,7 @@ pub(super) struct Search<'a> {
 }
 
 /// The places of the groups: start and end of each, group 0 first.
-pub(super) type Places = Vec<Option<(usize, usize)>>;
+pub(crate) type Places = Vec<Option<(usize, usize)>>;
 
 pub(super) fn search(program: &Program, subject: &[u8], from: usize, anchored: bool, longest: bool) -> Result<Option<Places>, Exec> {
     let (stack, slots) = (Vec::new(), vec![UNSET; program.slots]);

@@ -4,12 +4,14 @@
 mod escape;
 mod exec;
 mod first;
+mod group;
 mod parse;
 mod program;
 mod set;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use exec::Places;
 use program::Program;
 
 /// How a pattern is read and run: the letters of `ngx.re`.
@@ -102,7 +104,7 @@ impl Regex {
     }
 
     /// The first match at or after the byte `from`: start and end of each group, group 0 first. `\K` can put a start behind the end: then it is empty.
-    pub(crate) fn find(&self, subject: &[u8], from: usize) -> Result<Option<Vec<Option<(usize, usize)>>>, Exec> {
+    pub(crate) fn find(&self, subject: &[u8], from: usize) -> Result<Option<Places>, Exec> {
         if from > subject.len() {
             return Ok(None);
         }
