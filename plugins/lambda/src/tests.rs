@@ -73,7 +73,7 @@ fn a_raised_error_is_logged_with_the_hooks_name_in_front() {
     let host = Host::new();
     let text =
         "return function (data, event, source, pid)\n local user = data.entity.username\n error(\"Event Hook on consumer \" .. user)\nend";
-    let message = "[string \"event_hooks:c57340ab-9fed-40fd-bb7e-1cef8d37c2...\"]:3: Event Hook on consumer my-consumer";
+    let message = "[string \"event_hooks:c57340ab-9fed-40fd-bb7e-1cef8d37c2df\"]:3: Event Hook on consumer my-consumer";
     let failed = run_on(&host, attempt(), json!({ "entity": { "username": "my-consumer" } }), &[text]);
     assert_eq!(failed.unwrap_err(), host.lines()[0]);
     assert_eq!(host.lines(), [message]);
