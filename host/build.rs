@@ -18,7 +18,7 @@ const TARGET: &str = "wasm32-wasip2";
 const PROFILE: &str = "plugin";
 
 /// The name of the handler; its package is `tenterhook-plugin-<name>`.
-const PLUGINS: [&str; 3] = ["webhook", "log", "lambda"];
+const PLUGINS: [&str; 4] = ["webhook", "webhook-custom", "log", "lambda"];
 
 /// What the components are made of, from the top of the repository.
 const SOURCES: [&str; 6] = ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "wit", "sdk/rust", "plugins"];
@@ -60,7 +60,7 @@ fn run() -> Result<(), String> {
     for name in PLUGINS {
         // Copied, because the shared folder may be cleaned or rebuilt while this crate is not.
         let component = out.join(format!("{name}.wasm"));
-        let from = built.join(format!("tenterhook_plugin_{name}.wasm"));
+        let from = built.join(format!("tenterhook_plugin_{}.wasm", name.replace('-', "_")));
         fs::copy(&from, &component).map_err(|error| format!("cannot copy {} to {}: {error}", from.display(), component.display()))?;
         let _ = writeln!(code, "    ({name:?}, include_bytes!({:?})),", component.display().to_string());
     }

@@ -12,7 +12,7 @@ use super::hooks::change;
 use super::{InstallError, Installed, Pipeline};
 
 /// Built-in handlers that run what users wrote: a fresh instance for every attempt, as for an uploaded handler.
-const RUN_USERS_CODE: [&str; 1] = ["lambda"];
+const RUN_USERS_CODE: [&str; 2] = ["webhook-custom", "lambda"];
 
 /// Loads every handler and registers Kong's catalogue at first start.
 pub(super) async fn load_all(pipeline: &Pipeline, built_in: Vec<(String, Bytes)>) -> Result<(), InstallError> {

@@ -89,7 +89,7 @@ impl Zig {
         let about = self.command("env").output().map_err(|error| format!("cannot run {}: {error}", self.program.display()))?;
         let about = String::from_utf8_lossy(&about.stdout).into_owned();
         let line = about.lines().find(|line| line.contains("lib_dir")).unwrap_or_default();
-        let folder = PathBuf::from(line.split('"').filter(|part| part.contains(['/', '\\'])).next_back().unwrap_or_default());
+        let folder = PathBuf::from(line.split('"').rfind(|part| part.contains(['/', '\\'])).unwrap_or_default());
         if folder.join(SETJMP).is_file() {
             return Ok(folder);
         }
