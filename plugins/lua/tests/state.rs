@@ -9,7 +9,7 @@ fn state() -> State {
 }
 
 fn plain(memory_bytes: usize) -> State {
-    State::new(&Options { sandbox: false, seed: Some(7), memory_bytes, ..Options::default() }).unwrap()
+    State::new(&Options { sandbox: false, seed: Some(7), memory_bytes, ..Options::default() }).expect("a state")
 }
 
 fn run(state: &mut State, text: &str) -> Result<Vec<Value>, Error> {
@@ -97,13 +97,11 @@ fn bytecode_is_refused() {
     assert_eq!(text("return type(string.dump)"), "nil");
 }
 
-/// In Lua 5.1 all of these have one hash, and this takes minutes.
+/// In Lua 5.1 all of these have one hash, and this runs into the test runner's limit.
 #[test]
 fn texts_that_differ_in_their_middle_do_not_collide() {
     let chunk = "local t, a = {}, ('a'):rep(500) for i = 1, 20000 do t[a .. i .. a] = i end return 'done'";
-    let started = std::time::Instant::now();
     assert_eq!(run(&mut plain(64 << 20), chunk).unwrap(), [Value::text("done")]);
-    assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
 }
 
 #[test]
