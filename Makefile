@@ -5,9 +5,13 @@ TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 TOOLS := $(CURDIR)/$(TARGET)/tools
 export PATH := $(PATH):$(TOOLS)/bin
 
-.PHONY: help build demo test test-long bench lint fmt guests nextest cloudevents
+# zig compiles Lua to WebAssembly; an environment of the project's own, unless TENTERHOOK_ZIG names another.
+ZIG := $(if $(TENTERHOOK_ZIG),,$(TOOLS)/zig/ready)
+
+.PHONY: help build demo test test-long bench lint fmt guests nextest cloudevents tools
 
 help:
+	@echo 'make tools      what the build needs beside cargo: zig, into $(TARGET)/tools'
 	@echo 'make build      the host, release profile: $(TARGET)/release/tenterhook'
 	@echo 'make demo       a host, a sink, a hook, an event; then SIGKILL in a burst, and nothing lost'
 	@echo 'make test       fmt, clippy, all tests, guests from source, hostile guests, tidy'
@@ -15,14 +19,22 @@ help:
 	@echo 'make bench      the benchmark: table, and JSON in target/bench/result.json'
 	@echo 'make lint       fmt, clippy, licences'
 
-build:
+tools: $(ZIG)
+
+$(TOOLS)/zig/ready: plugins/lua/requirements.txt
+	@python3 -c 'import ensurepip, venv' || { echo 'python3 and its module venv are needed: apt-get install python3 python3-venv'; exit 1; }
+	python3 -m venv $(TOOLS)/zig
+	$(TOOLS)/zig/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
+
+build: tools
 	$(CARGO) build --release --locked -p tenterhook
 
 demo: build
 	$(TARGET)/release/tenterhook demo
 
 # rustfmt and clippy come with the toolchain that rust-toolchain.toml names; the wasm target is installed by host/build.rs.
-lint: fmt
+lint: fmt tools
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --locked -p tenterhook --all-targets --features test-clock,bench -- -D warnings
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --offline check licenses bans sources; \
@@ -51,12 +63,12 @@ cloudevents:
 	@$(CLOUDEVENTS)/python/bin/pip install --quiet --disable-pip-version-check cloudevents==$(CLOUDEVENTS_PYTHON)
 	@npm install --prefix $(CLOUDEVENTS)/node --no-audit --no-fund --silent cloudevents@$(CLOUDEVENTS_JS)
 
-test-long: nextest cloudevents
+test-long: nextest tools cloudevents
 	$(CARGO) build --locked -p tenterhook --features test-clock
 	TENTERHOOK_BIN=$(abspath $(TEST_BIN)) TENTERHOOK_KILLS=20 $(CARGO) nextest run --locked -p tenterhook-tests -E 'test(kill)' --no-capture
 	TENTERHOOK_BIN=$(abspath $(TEST_BIN)) TENTERHOOK_CLOUDEVENTS=$(CLOUDEVENTS) $(CARGO) nextest run --locked -p tenterhook-tests -E 'test(cloudevents_sdks)' --no-capture
 	TENTERHOOK_POWER_LOSS=1 $(CARGO) nextest run --locked -p tenterhook -E 'binary(power_loss)' --no-capture
 
-bench:
+bench: tools
 	$(CARGO) build --locked --release -p tenterhook --features bench
 	$(CARGO) run --locked --release -p tenterhook-tests --bin bench

@@ -1,4 +1,4 @@
-//! Builds the handlers that ship with the binary, `webhook` and `log`, as WebAssembly components, and writes a file that embeds them:
+//! Builds the handlers that ship with the binary (`PLUGINS`) as WebAssembly components, and writes a file that embeds them:
 //! `include!(concat!(env!("OUT_DIR"), "/built_in.rs"))` gives `BUILT_IN: &[(&str, &[u8])]`, name and component.
 //!
 //! They are built by a second cargo, with a target folder of its own (`target/plugins`) because the first one holds the lock of its folder. That
@@ -18,7 +18,7 @@ const TARGET: &str = "wasm32-wasip2";
 const PROFILE: &str = "plugin";
 
 /// The name of the handler; its package is `tenterhook-plugin-<name>`.
-const PLUGINS: [&str; 2] = ["webhook", "log"];
+const PLUGINS: [&str; 4] = ["webhook", "webhook-custom", "log", "lambda"];
 
 /// What the components are made of, from the top of the repository.
 const SOURCES: [&str; 6] = ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "wit", "sdk/rust", "plugins"];
@@ -60,7 +60,7 @@ fn run() -> Result<(), String> {
     for name in PLUGINS {
         // Copied, because the shared folder may be cleaned or rebuilt while this crate is not.
         let component = out.join(format!("{name}.wasm"));
-        let from = built.join(format!("tenterhook_plugin_{name}.wasm"));
+        let from = built.join(format!("tenterhook_plugin_{}.wasm", name.replace('-', "_")));
         fs::copy(&from, &component).map_err(|error| format!("cannot copy {} to {}: {error}", from.display(), component.display()))?;
         let _ = writeln!(code, "    ({name:?}, include_bytes!({:?})),", component.display().to_string());
     }

@@ -11,6 +11,9 @@ use super::committer::Action;
 use super::hooks::change;
 use super::{InstallError, Installed, Pipeline};
 
+/// Built-in handlers that run what users wrote: a fresh instance for every attempt, as for an uploaded handler.
+const RUN_USERS_CODE: [&str; 2] = ["webhook-custom", "lambda"];
+
 /// Loads every handler and registers Kong's catalogue at first start.
 pub(super) async fn load_all(pipeline: &Pipeline, built_in: Vec<(String, Bytes)>) -> Result<(), InstallError> {
     if pipeline.0.store.sources().is_empty() {
@@ -37,7 +40,6 @@ async fn load_built_in(pipeline: &Pipeline, name: String, component: Bytes) -> R
         return show(pipeline, record, Ok(handler));
     }
     let granted = handler.description().asks.clone();
-    // The built-in handlers run no user's code: one instance may serve many hooks.
     let record = record(pipeline, name, bytes, &handler, granted, true);
     store(pipeline, record, handler).await.map(drop)
 }
@@ -97,7 +99,9 @@ fn check_name(name: &str) -> Result<(), InstallError> {
 fn record(pipeline: &Pipeline, name: String, bytes: u64, handler: &sandbox::Handler, granted: Asks, built_in: bool) -> HandlerRecord {
     let (digest, description) = (handler.digest(), handler.description().clone());
     let installed_at = pipeline.0.clock.now();
-    HandlerRecord { name, digest, bytes, built_in, description, granted, reuse_across_hooks: built_in, installed_at }
+    // What runs no user's code may serve many hooks from one instance.
+    let reuse_across_hooks = built_in && !RUN_USERS_CODE.contains(&name.as_str());
+    HandlerRecord { name, digest, bytes, built_in, description, granted, reuse_across_hooks, installed_at }
 }
 
 async fn store(pipeline: &Pipeline, record: HandlerRecord, handler: Arc<sandbox::Handler>) -> Result<Arc<HandlerRecord>, InstallError> {

@@ -9,9 +9,8 @@ mod ping;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tenterhook_sdk::sign::{hmac_sha1, hmac_sha256, push_hex};
 use tenterhook_sdk::standard_webhooks::{self, Secret};
-use tenterhook_sdk::{Answer, Attempt, Check, Description, Event, Failure, Handler, HeaderValue, HmacAlgorithm, Request, Settings, clock};
+use tenterhook_sdk::{Answer, Attempt, Check, Description, Event, Failure, Handler, HeaderValue, Request, Settings, clock, sign};
 
 /// For forms and documentation, and to mark the secret.
 const CONFIG_SCHEMA: &str = include_str!("config.schema.json");
@@ -74,24 +73,12 @@ impl Handler for Webhook {
         let mut request = request.header("content-type", "application/json").body(body);
         let mut secrets = Vec::new();
         if let Some(secret) = config.secret {
-            let signature = kong_signature(&secret, settings.signature(), request.body.as_deref().unwrap_or_default());
+            let signature = sign::kong(&secret, settings.signature(), request.body.as_deref().unwrap_or_default());
             request = request.header("X-Kong-Signature", signature);
             secrets.push(Secret::new(&secret)?);
         }
         Ok(standard_webhooks::sign(request, &event.id, clock::unix_seconds(), &secrets).into())
     }
-}
-
-/// `sha256=<hex>`. The key is the secret's text as it stands, `whsec_` included: Kong knows no other form.
-fn kong_signature(secret: &str, algorithm: HmacAlgorithm, body: &[u8]) -> String {
-    let mut text = String::with_capacity(72);
-    text.push_str(algorithm.as_str());
-    text.push('=');
-    match algorithm {
-        HmacAlgorithm::Sha256 => push_hex(&mut text, &hmac_sha256(secret.as_bytes(), &[body])),
-        HmacAlgorithm::Sha1 => push_hex(&mut text, &hmac_sha1(secret.as_bytes(), &[body])),
-    }
-    text
 }
 
 tenterhook_sdk::export!(Webhook);

@@ -4,6 +4,8 @@ use hmac::{Hmac, Mac};
 use sha1::Sha1;
 use sha2::Sha256;
 
+use crate::HmacAlgorithm;
+
 /// HMAC-SHA256 over the parts, one after the other, as if they were one message.
 pub fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
@@ -16,6 +18,18 @@ pub fn hmac_sha1(key: &[u8], parts: &[&[u8]]) -> [u8; 20] {
     let mut mac = Hmac::<Sha1>::new_from_slice(key).expect("HMAC takes a key of any length");
     parts.iter().for_each(|part| mac.update(part));
     mac.finalize().into_bytes().into()
+}
+
+/// The value of `X-Kong-Signature`: `sha256=<hex>`. The key is the secret's text as it stands, `whsec_` included: Kong knows no other form.
+pub fn kong(secret: &str, algorithm: HmacAlgorithm, body: &[u8]) -> String {
+    let mut text = String::with_capacity(72);
+    text.push_str(algorithm.as_str());
+    text.push('=');
+    match algorithm {
+        HmacAlgorithm::Sha256 => push_hex(&mut text, &hmac_sha256(secret.as_bytes(), &[body])),
+        HmacAlgorithm::Sha1 => push_hex(&mut text, &hmac_sha1(secret.as_bytes(), &[body])),
+    }
+    text
 }
 
 /// Appends lower-case hex digits.

@@ -1,0 +1,97 @@
+-- What a chunk sees: Kong's allow-list of `untrusted_lua = strict`, or a little more in "lax".
+local host, part, mode = ...
+
+-- A view of a module that cannot be written to. `absent` names what Kong has and we do not: it is an error to ask for it.
+local function protect(name, module, absent)
+  local index = module
+  if absent then
+    index = function(_, key)
+      local value = module[key]
+      if value == nil and absent[key] then
+        error(name .. "." .. key .. " is not available to event hooks", 2)
+      end
+      return value
+    end
+  end
+  return setmetatable({}, {
+    __index = index,
+    __newindex = function(_, key)
+      error("Cannot modify " .. name .. "." .. tostring(key) .. ". Protected by the sandbox.", 2)
+    end,
+    __call = module.__call,
+  })
+end
+
+string.dump, string.gfind = nil, nil
+local clock = part("clock")
+local ngx, absent_ngx = part("ngx").open(protect)
+local kong, absent_kong = part("kong").open(protect)
+local safe = cjson.safe
+cjson.safe = nil
+
+local modules = {
+  ["cjson"] = cjson,
+  ["cjson.safe"] = safe,
+  ["bit"] = bit,
+  ["pl.stringx"] = part("stringx"),
+  ["pl.tablex"] = part("tablex"),
+  ["resty.sha256"] = part("resty").sha256,
+  ["resty.string"] = part("resty").string,
+  ["kong.tools.string"] = part("tools").string,
+  ["kong.tools.table"] = part("tools").table,
+  ["table.new"] = table.new,
+  ["table.clear"] = table.clear,
+}
+if mode == "lax" then
+  modules["resty.http"] = part("resty").http(part("ngx"))
+end
+for name, module in pairs(modules) do
+  if type(module) == "table" then modules[name] = protect(name, module) end
+end
+
+local function require(name)
+  if type(name) ~= "string" then
+    error("bad argument #1 to 'require' (string expected, got " .. type(name) .. ")", 2)
+  end
+  local module = modules[name]
+  if module == nil then error("require '" .. name .. "' not allowed within sandbox", 2) end
+  return module
+end
+
+local globals = {
+  _VERSION = _VERSION,
+  assert = assert,
+  error = error,
+  ipairs = ipairs,
+  next = next,
+  pairs = pairs,
+  pcall = pcall,
+  print = part("ngx").print,
+  select = select,
+  tonumber = tonumber,
+  tostring = tostring,
+  type = type,
+  unpack = unpack,
+  xpcall = xpcall,
+  require = require,
+  bit = modules["bit"],
+  coroutine = protect("coroutine", coroutine),
+  math = protect("math", math),
+  string = protect("string", string),
+  table = protect("table", table),
+  os = protect("os", clock),
+  -- There is no file here, so nothing is one.
+  io = protect("io", { type = function() return nil end }),
+  jit = protect("jit", { arch = "x64", os = "Linux", version = "LuaJIT 2.1.0-beta3", version_num = 20100 }),
+  ngx = protect("ngx", ngx, absent_ngx),
+  kong = protect("kong", kong, absent_kong),
+}
+
+part("template").open(globals, cjson)
+
+return function()
+  local environment = {}
+  for name, value in pairs(globals) do environment[name] = value end
+  environment._G = environment
+  return environment
+end
