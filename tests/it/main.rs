@@ -23,6 +23,8 @@ mod delivery_retry;
 mod egress_faults;
 mod handlers;
 mod snapshots;
+mod lambda;
+mod lambda_limits;
 mod throttle;
 
 mod disk_full;
