@@ -1,13 +1,15 @@
 //! The benchmark: the release binary between a generator and a sink, beside a bare client that posts the same body to the same sink.
 //!
-//! `bench` starts everything, `bench sink` and `bench load` are the helper processes. The bars and their numbers are ratios within one run;
-//! a run in which the bare loop moved by more than a tenth is void. All traffic stays on loopback, bounded in time and count.
+//! `bench` starts everything, `bench sink` and `bench load` are the helper processes; `bench lambda` is a run of its own. The bars and their
+//! numbers are ratios within one run; a run in which the bare loop moved by more than a tenth is void. All traffic stays on loopback, bounded in
+//! time and count.
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures real time and owns its tasks")]
 
 mod bars;
 mod drive;
 mod helper;
 mod idle;
+mod lambda;
 mod load;
 mod machine;
 mod neighbours;
@@ -30,13 +32,15 @@ struct Command {
     helper: Option<Process>,
 }
 
-/// The processes that a run starts.
+/// The processes that a run starts, and other runs.
 #[derive(Debug, clap::Subcommand)]
 enum Process {
     /// Receive and count.
     Sink,
     /// Send.
     Load(load::Arguments),
+    /// Measure what an event costs in users' Lua, beside native Lua.
+    Lambda(lambda::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -53,6 +57,7 @@ fn start(command: Command) -> anyhow::Result<()> {
         None => runtime.block_on(plan::run(command.run)),
         Some(Process::Sink) => runtime.block_on(sink::run()),
         Some(Process::Load(arguments)) => runtime.block_on(load::run(arguments)),
+        Some(Process::Lambda(arguments)) => runtime.block_on(lambda::run(arguments)),
     }
 }
 

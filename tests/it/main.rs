@@ -17,6 +17,8 @@ mod delivery;
 mod delivery_order;
 mod delivery_retry;
 mod handlers;
+mod lambda;
+mod lambda_limits;
 mod throttle;
 
 mod disk_full;

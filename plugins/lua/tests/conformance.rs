@@ -53,19 +53,19 @@ fn check(what: &str, entries: &[Entry], sandbox: bool) -> Outcome {
 #[test]
 fn users_lua_behaves_like_luajit() {
     let outcome = check("dialect", &all("luajit"), true);
-    assert_eq!((outcome.equal, outcome.listed), (0, 0));
+    assert_eq!((outcome.equal, outcome.listed), (901, 21));
 }
 
 #[test]
 fn what_the_prelude_has_and_users_do_not_behaves_like_luajit() {
     let outcome = check("outside of the sandbox", &all("plain"), false);
-    assert_eq!((outcome.equal, outcome.listed), (0, 0));
+    assert_eq!((outcome.equal, outcome.listed), (64, 4));
 }
 
 #[test]
 fn the_sandbox_says_no_in_kongs_words() {
     let outcome = check("sandbox", &all("sandbox"), true);
-    assert_eq!(outcome.listed, 0);
+    assert_eq!((outcome.equal, outcome.listed), (20, 0));
 }
 
 #[test]
