@@ -8,7 +8,7 @@ export PATH := $(PATH):$(TOOLS)/bin
 # zig compiles Lua to WebAssembly; an environment of the project's own, unless TENTERHOOK_ZIG names another.
 ZIG := $(if $(TENTERHOOK_ZIG),,$(TOOLS)/zig/ready)
 
-.PHONY: help build demo test test-long bench lint fmt guests nextest cloudevents tools
+.PHONY: help build demo test test-long bench bench-lambda lint fmt guests nextest cloudevents tools
 
 help:
 	@echo 'make tools      what the build needs beside cargo: zig, into $(TARGET)/tools'
@@ -17,6 +17,7 @@ help:
 	@echo 'make test       fmt, clippy, all tests, guests from source, hostile guests, tidy'
 	@echo 'make test-long  20 kills, the power-loss model, the public CloudEvents SDKs as producers'
 	@echo 'make bench      the benchmark: table, and JSON in target/bench/result.json'
+	@echo 'make bench-lambda  an event in Lua, beside native LuaJIT and Lua 5.1: target/bench/lambda.json'
 	@echo 'make lint       fmt, clippy, licences'
 
 tools: $(ZIG)
@@ -68,6 +69,10 @@ test-long: nextest tools cloudevents
 	TENTERHOOK_BIN=$(abspath $(TEST_BIN)) TENTERHOOK_KILLS=20 $(CARGO) nextest run --locked -p tenterhook-tests -E 'test(kill)' --no-capture
 	TENTERHOOK_BIN=$(abspath $(TEST_BIN)) TENTERHOOK_CLOUDEVENTS=$(CLOUDEVENTS) $(CARGO) nextest run --locked -p tenterhook-tests -E 'test(cloudevents_sdks)' --no-capture
 	TENTERHOOK_POWER_LOSS=1 $(CARGO) nextest run --locked -p tenterhook -E 'binary(power_loss)' --no-capture
+
+bench-lambda: tools
+	$(CARGO) build --locked --release -p tenterhook --features bench
+	$(CARGO) run --locked --release -p tenterhook-tests --bin bench -- lambda
 
 bench: tools
 	$(CARGO) build --locked --release -p tenterhook --features bench

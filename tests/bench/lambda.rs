@@ -128,7 +128,10 @@ fn natives(events: usize) -> anyhow::Result<Vec<Native>> {
     let mut all = Vec::new();
     for (name, program, flags) in NATIVE {
         let mut command = Command::new(program);
-        command.args(flags).args([folder().join("native.lua"), folder().join("event.json"), folder().join("function.lua")]).arg(events.to_string());
+        command
+            .args(flags)
+            .args([folder().join("native.lua"), folder().join("event.json"), folder().join("function.lua")])
+            .arg(events.to_string());
         match command.output() {
             Ok(done) if done.status.success() => {
                 let said: Value = serde_json::from_slice(&done.stdout)?;
@@ -248,7 +251,13 @@ fn print(hosted: &[Hosted], natives: &[Native]) {
     }
     for one in natives {
         let ratio = with(base, one.warm_us);
-        say(&format!("  {:<26} {:>12} {:>10.1} {:>16} {ratio:>8.1}×", one.name, "", one.warm_us, format!("{:.1} compiling", one.compiled_us)));
+        say(&format!(
+            "  {:<26} {:>12} {:>10.1} {:>16} {ratio:>8.1}×",
+            one.name,
+            "",
+            one.warm_us,
+            format!("{:.1} compiling", one.compiled_us)
+        ));
     }
     for one in hosted {
         say(&format!(

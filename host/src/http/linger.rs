@@ -99,6 +99,7 @@ mod tests {
     async fn the_last_answer_is_read_by_a_peer_that_is_still_writing() {
         let (mut client, mut server) = pair().await;
         // More than the socket's buffers hold, so that the client is writing when the server closes.
+        #[allow(clippy::disallowed_methods, reason = "a test waits for its own task")]
         let writes = tokio::spawn(async move {
             client.write_all(&vec![b'x'; 32 << 20]).await.unwrap();
             client.shutdown().await.unwrap();
