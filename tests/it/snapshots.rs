@@ -116,7 +116,8 @@ async fn a_changed_config_makes_another_one_and_a_deleted_hook_leaves_none() {
     let change = json!({ "config": { "words": "after" } });
     host.admin().patch(&format!("/event-hooks/{one}"), &change).await.expect(200);
     let second = only_file(&host, "another snapshot alone", |file| *file != first).await;
-    eventually("the new snapshot is used", async || (found(&host, &one).await["prepared"]["config"]["words"] == "after").then_some(())).await;
+    eventually("the new snapshot is used", async || (found(&host, &one).await["prepared"]["config"]["words"] == "after").then_some(()))
+        .await;
     // What the handler does not see makes no difference, and two hooks that need the same share it.
     host.admin().patch(&format!("/event-hooks/{one}"), &json!({ "tags": ["a"] })).await.expect(200);
     let two = hook(&host, "crm", json!({ "words": "after" })).await;
@@ -156,7 +157,9 @@ async fn a_hook_that_cannot_be_prepared_works_and_one_warning_says_why() {
     let host = Host::start().await;
     install(&host, "prepared").await;
     for (n, (what, named)) in
-        [("error", "the config is not to my taste"), ("panic", "prepare failed (panic)"), ("handle", "left a handle open")].into_iter().enumerate()
+        [("error", "the config is not to my taste"), ("panic", "prepare failed (panic)"), ("handle", "left a handle open")]
+            .into_iter()
+            .enumerate()
     {
         let one = hook(&host, what, json!({ "prepare": what })).await;
         eventually("the failure is counted", async || (metric(&host, "snapshot_failures_total").await == n as u64 + 1).then_some(())).await;
