@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use wasmparser::{ComponentExternalKind, Encoding, Parser, Payload};
+use wasmparser::{ComponentExternalKind, ComponentTypeRef, Encoding, Parser, Payload, TypeBounds};
 use wasmtime::Engine;
 
 use super::abi::{PACKAGE, PREPARE, SPOKEN, Spoken};
@@ -144,7 +144,11 @@ fn read_border(bytes: &[u8]) -> Result<Border, LoadError> {
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentImportSection(imports) if depth == 0 => {
                 for import in imports {
-                    border.imports.push(import.map_err(malformed)?.name.name.to_owned());
+                    let import = import.map_err(malformed)?;
+                    // A type is only a name for another one (`use types.{json}` at the root): it asks for nothing.
+                    if !matches!(import.ty, ComponentTypeRef::Type(TypeBounds::Eq(_))) {
+                        border.imports.push(import.name.name.to_owned());
+                    }
                 }
             }
             Payload::ComponentExportSection(exports) if depth == 0 => {

@@ -14,8 +14,8 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use wasmparser::{CanonicalFunction, Parser, Payload};
-use wasmtime::Store;
 use wasmtime::component::{Component, Instance as RawInstance, InstancePre, Lift, WasmList};
+use wasmtime::{ResourcesRequired, Store};
 use wasmtime_wizer::{ComponentInstanceState, Wizer};
 
 use super::abi::Bound;
@@ -26,6 +26,8 @@ use super::load::check_shape;
 use super::run::shortened;
 use super::{Handler, Inner, Sandbox};
 use crate::model::{Digest, HookNo, JsonText, LogLine, Timestamp};
+
+const WASM_PAGE: u64 = 64 << 10;
 
 /// What a snapshot is made from.
 pub struct Preparation {
@@ -56,6 +58,7 @@ pub struct Snapshot {
     handler: Digest,
     settings: JsonText,
     bytes: u64,
+    /// What its instances have from the start, at most.
     memory_bytes: u64,
     /// Milliseconds since 1970.
     used: AtomicI64,
@@ -156,9 +159,9 @@ impl Inner {
             }
         };
         check_shape(&component).map_err(|error| error.message)?;
-        let needed = component.resources_required();
-        let memory_bytes =
-            needed.map_or(0, |needed| needed.max_initial_memory_size.unwrap_or(0).saturating_mul(needed.num_memories.into()));
+        // In pages, and only the largest memory is known: with several of them this is more than they have.
+        let pages = |needed: ResourcesRequired| needed.max_initial_memory_size.unwrap_or(0).saturating_mul(needed.num_memories.into());
+        let memory_bytes = component.resources_required().map_or(0, pages).saturating_mul(WASM_PAGE);
         let handler = &preparation.handler;
         Ok(Snapshot {
             bound: self.link(&component, handler.spoken).map_err(|error| error.message)?,
@@ -189,7 +192,8 @@ impl Inner {
                 .map_err(|failure| format!("prepare failed ({}): {}", failure.code.as_str(), failure.detail))?
                 .map_err(|reason| format!("prepare gave an error: {}", shortened(reason)))?;
             if instance.has_open_handles() {
-                return Err("prepare left a handle open (a stream, a timer): no event's instance would have it".into());
+                let which = "a timer, or a stream: of a Rust program standard output is one, `log` is none";
+                return Err(format!("prepare left a handle open ({which}); no event's instance would have it"));
             }
             let budget = Budget::for_look(&self.limits, *limits);
             let looked = instance.call(&opened, turn(&budget), move |raw, store| look(wasm, *raw, store).boxed()).await;

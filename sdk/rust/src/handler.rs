@@ -99,6 +99,6 @@ pub trait PreparedHandler: Handler {
     ///
     /// `config` is JSON text: what [`validate`](Handler::validate) gave back *without the fields that the schema marks `"x-secret": true`*, so a
     /// type with a required secret does not read it. Only [`log`](crate::log) and [`clock`](crate::clock) can be used, for at most five
-    /// seconds. Random numbers drawn here are the same for every event that follows: draw from [`Attempt::seed`] in `handle`.
+    /// seconds; `println!` keeps a stream open, and with that there is no snapshot. Random numbers drawn here are the same for every event that follows: draw from [`Attempt::seed`] in `handle`.
     fn prepare(config: &str, settings: &Settings) -> Result<(), String>;
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{Bench, bench, bench_with, limits, sandbox_in, value};
-use crate::model::{Answer, Digest, HookNo, JsonText};
+use crate::model::{Answer, Digest, HookNo, JsonText, LogLine};
 use crate::sandbox::{GuestReport, Handler, Invocation, Limits, Preparation, RunLimits, Snapshot};
 
 fn preparation(bench: &Bench, handler: &Arc<Handler>, config: &Value) -> Preparation {
@@ -126,15 +126,19 @@ async fn prepare_has_its_own_time_and_the_hooks_if_that_is_less() {
 }
 
 #[tokio::test]
-async fn standard_output_may_be_written_in_prepare() {
+async fn lines_written_in_prepare_are_reported_and_standard_output_is_a_handle() {
     let bench = bench();
     let handler = bench.load("prepared").await;
-    let config = json!({ "prepare": "print", "print": true });
+    let lines = |logs: &[LogLine]| logs.iter().map(|line| line.text.clone()).collect::<Vec<_>>();
+    let config = json!({ "print": true });
     let report = bench.sandbox.prepare(preparation(&bench, &handler, &config)).await;
-    let lines: Vec<&str> = report.logs.iter().map(|line| &*line.text).collect();
-    assert_eq!(lines, ["preparing", "from prepare"]);
+    assert_eq!(lines(&report.logs), ["preparing"]);
     let report = run_from(&bench, &handler, &report.outcome.unwrap(), &config).await;
-    assert_eq!(report.logs.last().map(|line| &*line.text), Some("from handle"), "{:?}", report.outcome);
+    assert_eq!(lines(&report.logs), ["from handle"], "{:?}", report.outcome);
+    // Rust keeps the stream open for the life of the program.
+    let report = bench.sandbox.prepare(preparation(&bench, &handler, &json!({ "prepare": "print" }))).await;
+    assert_eq!(lines(&report.logs), ["preparing", "from prepare"]);
+    assert!(report.outcome.unwrap_err().contains("standard output is one"));
 }
 
 #[tokio::test]
