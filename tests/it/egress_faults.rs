@@ -126,6 +126,54 @@ async fn a_server_without_tls_or_with_nobodys_certificate_is_tls() {
     assert_eq!(code, "tls", "{detail}");
 }
 
+/// A TLS server with a certificate for `name`, and the file in `dir` that holds it. It answers 200 to everything.
+async fn https(dir: &std::path::Path, name: &str) -> (SocketAddr, std::path::PathBuf) {
+    use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+    use tokio_rustls::rustls::{ServerConfig, crypto::ring::default_provider};
+    let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).expect("a certificate can be made");
+    let file = dir.join("ca.crt");
+    std::fs::write(&file, made.cert.pem()).expect("and written");
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("it has a key");
+    let config = ServerConfig::builder_with_provider(default_provider().into()).with_safe_default_protocol_versions();
+    let config = config.expect("the versions are known").with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key);
+    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config.expect("certificate and key go together")));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port can be had");
+    let address = listener.local_addr().expect("it has an address");
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                // A client that refuses the certificate ends the handshake.
+                let Ok(mut stream) = acceptor.accept(stream).await else { return };
+                let mut head = [0; 16 << 10];
+                if stream.read(&mut head).await.is_ok() {
+                    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await.ok();
+                    stream.shutdown().await.ok();
+                }
+            });
+        }
+    });
+    (address, file)
+}
+
+#[tokio::test]
+async fn a_certificate_for_another_name_is_tls_and_one_for_the_name_is_trusted() {
+    for (name, state) in [("other.example", "retrying"), ("localhost", "delivered")] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (address, ca) = https(dir.path(), name).await;
+        let host = Host::builder().config(format!("[egress]\nca_file = \"{}\"\n", ca.display())).start().await;
+        let url = format!("https://localhost:{}/", address.port());
+        let hook = json!({ "source": "shop", "handler": "webhook", "config": { "url": url, "ssl_verify": true } });
+        let hook = tenterhook_tests::fixtures::with(hook, &hasty());
+        let hook = crate::shared::id(&crate::shared::created(host.admin().post("/event-hooks", &hook).await));
+        emit(host.events(), "shop", "sold", &json!({})).await;
+        let delivery = delivery_in(&host, &hook, state, 1).await;
+        if state == "retrying" {
+            assert_eq!(delivery["attempts"][0]["failure"]["code"], "tls", "{delivery}");
+        }
+    }
+}
+
 /// How many descriptors the host's process has open.
 fn descriptors(host: &Host) -> u64 {
     std::fs::read_dir(format!("/proc/{}/fd", host.pid())).expect("the process is there").count() as u64

@@ -5,6 +5,7 @@ mod damage;
 mod full_disk;
 mod golden;
 mod model;
+mod past;
 mod power;
 mod retention;
 mod support;
