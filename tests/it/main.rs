@@ -9,6 +9,7 @@ mod events_duplicates;
 mod events_limits;
 
 mod admin_errors;
+mod admin_forms;
 mod admin_hooks;
 mod admin_sources;
 mod admin_try;
@@ -16,7 +17,9 @@ mod admin_try;
 mod delivery;
 mod delivery_order;
 mod delivery_retry;
+mod filter;
 mod handlers;
+mod profile_kong;
 mod throttle;
 
 mod disk_full;

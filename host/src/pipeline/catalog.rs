@@ -8,6 +8,8 @@ use uuid::Uuid;
 
 use crate::egress::Grants;
 use crate::model::{HandlerRecord, Hook, HookNo, JsonText, Profile, Sources};
+use crate::policy::filter::Filter;
+use crate::policy::fits::Schema;
 use crate::policy::matching::Index;
 use crate::sandbox;
 use crate::store::Store;
@@ -19,8 +21,12 @@ use super::Settings;
 pub struct Catalog {
     hooks: Arc<Hooks>,
     sources: Arc<Sources>,
+    schemas: Arc<Schemas>,
     handlers: Arc<HashMap<String, Arc<Installed>>>,
 }
+
+/// The compiled schemas, by source and event, each with what it was compiled from.
+type Schemas = HashMap<(String, String), (serde_json::Value, Option<Arc<Schema>>)>;
 
 #[derive(Default)]
 struct Hooks {
@@ -36,6 +42,16 @@ pub struct HookEntry {
     pub hook: Arc<Hook>,
     /// `hook.config`, written once.
     pub config: JsonText,
+    /// `hook.filter`, compiled; an error if it no longer can be.
+    pub filter: Option<Result<Filter, String>>,
+}
+
+impl HookEntry {
+    /// Works out what every event and every attempt needs.
+    pub(super) fn new(hook: Arc<Hook>) -> Self {
+        let filter = hook.filter.as_deref().map(Filter::read);
+        Self { config: JsonText::from_value(&hook.config), filter, hook }
+    }
 }
 
 /// A handler that is installed.
@@ -71,8 +87,8 @@ impl Installed {
 impl Catalog {
     /// What the store holds, before any handler is loaded.
     pub(super) fn of(store: &Store) -> Self {
-        let before = Self { hooks: Arc::default(), sources: store.sources(), handlers: Arc::default() };
-        before.with_hooks(store)
+        let before = Self { hooks: Arc::default(), sources: Arc::default(), schemas: Arc::default(), handlers: Arc::default() };
+        before.with_sources(store.sources()).with_hooks(store)
     }
 
     /// With the hooks as the store has them; retired ones are nobody's business but the claimer's.
@@ -82,7 +98,18 @@ impl Catalog {
     }
 
     pub(super) fn with_sources(&self, sources: Arc<Sources>) -> Self {
-        Self { sources, ..self.clone() }
+        let mut schemas = Schemas::new();
+        for (source, events) in sources.iter() {
+            for (event, about) in events {
+                let Some(schema) = &about.schema else { continue };
+                let name = (source.clone(), event.clone());
+                let kept = self.schemas.get(&name).filter(|(from, _)| from == schema).cloned();
+                // It was compiled when it was registered; should that fail now, nothing is refused for it.
+                let compiled = kept.unwrap_or_else(|| (schema.clone(), Schema::read(schema).ok().map(Arc::new)));
+                schemas.insert(name, compiled);
+            }
+        }
+        Self { sources, schemas: Arc::new(schemas), ..self.clone() }
     }
 
     pub(super) fn with_handler(&self, installed: Installed) -> Self {
@@ -97,6 +124,14 @@ impl Catalog {
             .iter()
             .map(|(name, old)| (name.clone(), Arc::new(Installed::new(old.record.clone(), old.component.clone(), settings))));
         Self { handlers: Arc::new(renewed.collect()), ..self.clone() }
+    }
+
+    /// The schema of an event's data.
+    pub(super) fn schema(&self, source: &str, event: &str) -> Option<&Arc<Schema>> {
+        if self.schemas.is_empty() {
+            return None;
+        }
+        self.schemas.get(&(source.to_owned(), event.to_owned()))?.1.as_ref()
     }
 
     /// The hooks that want this event, in the order of their numbers.
@@ -159,10 +194,7 @@ impl Hooks {
                 new.by_name.insert(name.clone(), hook.no);
             }
             let kept = before.by_no.get(&hook.no).filter(|entry| Arc::ptr_eq(&entry.hook, &hook)).cloned();
-            let entry = kept.unwrap_or_else(|| {
-                let config = JsonText::from_value(&hook.config);
-                Arc::new(HookEntry { config, hook: hook.clone() })
-            });
+            let entry = kept.unwrap_or_else(|| Arc::new(HookEntry::new(hook.clone())));
             new.by_no.insert(hook.no, entry);
         }
         new

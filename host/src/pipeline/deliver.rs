@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
-use crate::model::{Hook, HookNo, JsonText, Order, Profile, Timestamp};
+use crate::model::{Hook, HookNo, Order, Profile, Timestamp};
 use crate::policy::inflight::{Seen, Window};
 use crate::store::Claim;
 
@@ -262,7 +262,7 @@ impl Claimer {
             let _ = inner.items.try_send(Item::Change(Box::new(request)));
             return None;
         }
-        Some(Arc::new(HookEntry { config: JsonText::from_value(&hook.config), hook }))
+        Some(Arc::new(HookEntry::new(hook)))
     }
 }
 

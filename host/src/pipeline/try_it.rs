@@ -79,7 +79,7 @@ async fn run(pipeline: &Pipeline, hook: &Hook, source: &str, name: &str, data: J
         attributes: Vec::new(),
         origin: Origin::Host,
     };
-    let entry = HookEntry { config: JsonText::from_value(&hook.config), hook: Arc::new(hook.clone()) };
+    let entry = HookEntry::new(Arc::new(hook.clone()));
     let delivery_id = format!("test_{}", uuid::Uuid::new_v4().simple());
     attempt::run(pipeline, Try { entry: &entry, event: Arc::new(event), delivery_id, number: 1, first_tried: now, test: true }).await
 }

@@ -76,6 +76,7 @@ pub(crate) mod tests {
             description: None,
             enabled: None,
             paused: None,
+            filter: None,
             delivery: DeliverySettings::default(),
             limits: HookLimits::default(),
         }

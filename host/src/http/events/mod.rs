@@ -1,8 +1,9 @@
-//! The door for producers: `POST /events`, `POST /events/{source}/{event}` and health.
+//! The door for producers: `POST /events`, `POST /events/{source}/{event}`, `POST /crud/{schema}/{operation}` and health.
 //!
 //! Cheap checks come first: token, content type, length, then one scan of the bytes, and only then parsing. A request is all or nothing; every
 //! error of a request is reported at once, with the index of its event.
 
+mod crud;
 mod envelope;
 mod msgpack;
 mod native;
@@ -40,6 +41,8 @@ enum Call {
     Post,
     /// `POST /events/{source}/{event}`
     PostOne { source: String, event: String },
+    /// `POST /crud/{schema}/{operation}`
+    PostCrud { schema: String, operation: crud::Operation },
     /// `GET /health/live`
     Live,
     /// `GET /health/ready`
@@ -60,6 +63,10 @@ impl Call {
                 let one = Self::PostOne { source: source.to_string(), event: event.to_string() };
                 pick(method, [(Method::POST, one)], describe)
             }
+            [crud, schema, operation] if crud == "crud" && !schema.is_empty() => {
+                let operation = crud::Operation::of(operation).ok_or(Problem::NotFound)?;
+                pick(method, [(Method::POST, Self::PostCrud { schema: schema.to_string(), operation })], describe)
+            }
             [health, live] if health == "health" && live == "live" => pick(method, [(Method::GET, Self::Live)], describe),
             [health, ready] if health == "health" && ready == "ready" => pick(method, [(Method::GET, Self::Ready)], describe),
             _ => Err(Problem::NotFound),
@@ -68,7 +75,7 @@ impl Call {
 
     fn action(&self) -> Action<'static> {
         match self {
-            Self::Post | Self::PostOne { .. } => Action::Post,
+            Self::Post | Self::PostOne { .. } | Self::PostCrud { .. } => Action::Post,
             Self::Live | Self::Ready => Action::ReadHealth,
             Self::Describe { .. } => Action::Describe,
         }
@@ -104,6 +111,7 @@ pub(super) async fn serve(visit: &Visit, body: Body) -> Result<Response, Problem
     match call {
         Call::Post => post(visit, body, None).await,
         Call::PostOne { source, event } => post(visit, body, Some((source, event))).await,
+        Call::PostCrud { schema, operation } => post_crud(visit, body, &schema, operation).await,
         Call::Live => Ok(health::live()),
         Call::Ready => Ok(health::ready(visit)),
         Call::Describe { allow } => Ok(describe(&allow)),
@@ -123,7 +131,26 @@ async fn post(visit: &Visit, body: Body, one: Option<(String, String)>) -> Resul
     let limit = Limit { bytes: visit.settings.max_body, setting: Some("events.max_body"), wait: visit.settings.body_wait };
     let bytes = body::read(headers, body, limit).await?;
     let named = one.map(|(source, event)| Named { source, event, key: idempotency_key(headers) });
-    let mut events = parse(visit, format, bytes, named).await?;
+    let events = parse(visit, format, bytes, named).await?;
+    emit(visit, events).await
+}
+
+async fn post_crud(visit: &Visit, body: Body, schema: &str, operation: crud::Operation) -> Result<Response, Problem> {
+    let headers = &visit.head.headers;
+    let said = body::media_type(headers).filter(|said| !said.is_empty());
+    if !said.is_some_and(|said| said.eq_ignore_ascii_case("application/json")) {
+        let said = said.map(str::to_owned);
+        return Err(Problem::MediaType { said, accept: "application/json", example: "Content-Type: application/json" });
+    }
+    let limit = Limit { bytes: visit.settings.max_event, setting: Some("events.max_event"), wait: visit.settings.body_wait };
+    let bytes = body::read(headers, body, limit).await?;
+    scan::check(&bytes, 1)?;
+    emit(visit, crud::read(&bytes, schema, operation, idempotency_key(headers).as_deref())?).await
+}
+
+/// All of the events or none, if the token may.
+async fn emit(visit: &Visit, mut events: Vec<NewEvent>) -> Result<Response, Problem> {
+    let headers = &visit.head.headers;
     trace::attach(headers, &mut events);
     let who = visit.who();
     for event in &events {
@@ -227,6 +254,8 @@ mod tests {
         assert_eq!(call(Method::POST, "/events/a%2Fb/c"), r#"PostOne { source: "a/b", event: "c" }"#);
         assert_eq!(call(Method::POST, "/events//c"), "404");
         assert_eq!(call(Method::POST, "/events/a"), "404");
+        assert_eq!(call(Method::POST, "/crud/consumers/create"), r#"PostCrud { schema: "consumers", operation: Create }"#);
+        assert_eq!(call(Method::POST, "/crud/consumers/drop"), "404");
         assert_eq!(call(Method::HEAD, "/health/live"), "Live");
         assert_eq!(call(Method::GET, "/health/ready"), "Ready");
         assert_eq!(call(Method::GET, "/metrics"), "404");
