@@ -30,6 +30,8 @@ const HOMES: &[(&str, &str)] = &[
     ("hyper_rustls::", "egress"),
     ("tokio_rustls::client", "egress"),
     ("TlsConnector", "egress"),
+    ("cel::", "policy"),
+    ("boon::", "policy"),
 ];
 
 /// The largest file of `host/src`, in lines.

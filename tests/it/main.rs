@@ -13,6 +13,7 @@ mod events_limits;
 mod events_ndjson;
 
 mod admin_errors;
+mod admin_forms;
 mod admin_hooks;
 mod admin_sources;
 mod admin_try;
@@ -25,6 +26,9 @@ mod handlers;
 mod snapshots;
 mod lambda;
 mod lambda_limits;
+mod filter;
+mod handlers;
+mod profile_kong;
 mod throttle;
 
 mod disk_full;

@@ -127,6 +127,8 @@ fn span(door: Door, id: &HeaderValue) -> tracing::Span {
     }
 }
 
+/// Kong's name for the request id.
+const X_KONG_ADMIN_REQUEST_ID: HeaderName = HeaderName::from_static("x-kong-admin-request-id");
 const X_KONG_ADMIN_LATENCY: HeaderName = HeaderName::from_static("x-kong-admin-latency");
 const SERVER_NAME: HeaderValue = HeaderValue::from_static(concat!("tenterhook/", env!("CARGO_PKG_VERSION")));
 const CORS_HEADERS: HeaderValue = HeaderValue::from_static("Authorization, Content-Type, Kong-Admin-Token");
@@ -134,6 +136,9 @@ const CORS_HEADERS: HeaderValue = HeaderValue::from_static("Authorization, Conte
 /// What every answer carries.
 fn finish(visit: &Visit, id: HeaderValue, response: &mut Response) {
     let headers = response.headers_mut();
+    if visit.door == Door::Admin {
+        headers.insert(X_KONG_ADMIN_REQUEST_ID, id.clone());
+    }
     headers.insert(request_id::X_REQUEST_ID, id);
     headers.insert(SERVER, SERVER_NAME);
     if visit.door == Door::Admin {

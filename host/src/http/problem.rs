@@ -280,6 +280,7 @@ fn tell_accept(error: AcceptError) -> Told {
     let message = error.to_string();
     match error {
         AcceptError::Unregistered { index, .. } => Told::new(StatusCode::UNPROCESSABLE_ENTITY, "unregistered", &message).at(index),
+        AcceptError::Unfit { index, .. } => Told::new(StatusCode::UNPROCESSABLE_ENTITY, "schema", &message).at(index),
         AcceptError::KeyReused { index, .. } => Told::new(StatusCode::CONFLICT, "key-reused", &message).at(index),
         AcceptError::Full { retry_after, .. } => unavailable("full", &message, retry_after.as_secs()),
         AcceptError::Stopping => unavailable("stopping", &message, RETRY_AFTER_SECS),

@@ -43,6 +43,8 @@ pub struct Hook {
     pub enabled: Option<bool>,
     /// True: events queue, nothing is attempted. Unset: false.
     pub paused: Option<bool>,
+    /// A condition over the event, CEL text.
+    pub filter: Option<String>,
     /// How its events are delivered.
     pub delivery: DeliverySettings,
     /// Lower than the operator's caps.
@@ -75,6 +77,7 @@ impl Hook {
             ("description", json!(self.description)),
             ("enabled", json!(self.enabled)),
             ("paused", json!(self.paused)),
+            ("filter", json!(self.filter)),
             ("delivery", json!(self.delivery)),
             ("limits", json!(self.limits)),
         ];

@@ -16,6 +16,9 @@ pub struct SourceEvent {
     /// One line for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// JSON Schema 2020-12 that the data has to fit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<serde_json::Value>,
 }
 
 /// Source name → event name → what is known.
@@ -30,6 +33,7 @@ pub fn catalogue() -> Sources {
             fields: list(fields),
             unique: list(unique),
             description: (!description.is_empty()).then(|| description.to_owned()),
+            schema: None,
         };
         sources.entry(source.to_owned()).or_default().insert(event.to_owned(), about);
     };

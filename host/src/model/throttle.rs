@@ -27,6 +27,10 @@ pub enum Skip {
     Unchanged,
     /// The hook is not enabled.
     Disabled,
+    /// The hook's `filter` does not match.
+    Filtered,
+    /// Profile `kong`: the same event came within the last 5 s.
+    Collapsed,
 }
 
 impl Skip {
@@ -36,6 +40,8 @@ impl Skip {
             Self::Snoozed => "snoozed",
             Self::Unchanged => "unchanged",
             Self::Disabled => "disabled",
+            Self::Filtered => "filtered",
+            Self::Collapsed => "collapsed",
         }
     }
 }

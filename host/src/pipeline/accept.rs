@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::model::{Event, EventId, EventNo, HookNo, NewEvent, Skip, SourceEvent};
+use crate::model::{Event, EventId, EventNo, Hook, HookNo, NewEvent, Profile, Skip, SourceEvent};
 use crate::policy::admit::{Admission, admit};
+use crate::policy::collapse::{self, Sameness};
 use crate::policy::throttle::{self, Throttle};
 use crate::store::{ContentHash, EncodedEvent, Fingerprint, Room};
 
@@ -32,6 +33,8 @@ pub(super) struct Prepared {
 pub(super) struct Match {
     pub(super) hook: HookNo,
     pub(super) throttle: Option<Throttle>,
+    /// Kong's collapse, for hooks of profile `kong`.
+    pub(super) collapse: Option<Sameness>,
 }
 
 /// What a request is told.
@@ -103,13 +106,19 @@ fn prepare(pipeline: &Pipeline, events: Vec<NewEvent>) -> Result<(Vec<Prepared>,
     for (index, event) in events.into_iter().enumerate() {
         match admit(&event.source, &event.name, &event.data, catalog.sources(), unregistered) {
             Admission::Known => {}
-            Admission::Refuse(message) => return Err(AcceptError::Unregistered { index, message }),
+            Admission::Refuse(message) => {
+                tracing::warn!("failed to emit event: {message}");
+                return Err(AcceptError::Unregistered { index, message });
+            }
             Admission::Register(about) => {
                 let is_new = !register.iter().any(|(source, name, _)| **source == *event.source && **name == *event.name);
                 if is_new {
                     register.push((event.source.to_string(), event.name.to_string(), about));
                 }
             }
+        }
+        if let Some(schema) = catalog.schema(&event.source, &event.name) {
+            schema.check(&event.data).map_err(|message| AcceptError::Unfit { index, message })?;
         }
         prepared.push(prepare_one(pipeline, &catalog, event));
     }
@@ -121,10 +130,13 @@ fn prepare_one(pipeline: &Pipeline, catalog: &Catalog, event: NewEvent) -> Prepa
     let unique = about.and_then(|about| about.unique.as_deref());
     let (mut matches, mut not_queued) = (Vec::new(), Vec::new());
     for hook in catalog.matching(&event.source, &event.name) {
-        if hook.is_enabled() {
-            matches.push(Match { hook: hook.no, throttle: throttle::plan(&hook, &event.source, &event.name, &event.data, unique) });
-        } else {
+        if !hook.is_enabled() {
             not_queued.push((hook.no, Skip::Disabled));
+        } else if !is_wanted(catalog, &hook, &event) {
+            not_queued.push((hook.no, Skip::Filtered));
+        } else {
+            let throttle = throttle::plan(&hook, &event.source, &event.name, &event.data, unique);
+            matches.push(Match { hook: hook.no, throttle, collapse: sameness(pipeline, &hook, &event, unique) });
         }
     }
     let remember = event.key.as_ref().map(|key| {
@@ -135,10 +147,29 @@ fn prepare_one(pipeline: &Pipeline, catalog: &Catalog, event: NewEvent) -> Prepa
     Prepared { event: encode(pipeline, id.clone(), event), id, key, remember, matches, not_queued }
 }
 
+/// What the hook's filter says. An event that it cannot judge does not match, as an event without the field that it asks for.
+fn is_wanted(catalog: &Catalog, hook: &Hook, event: &NewEvent) -> bool {
+    let entry = catalog.entry(hook.no).filter(|entry| entry.filter.is_some());
+    let Some(filter) = entry.and_then(|entry| entry.filter.as_ref()) else { return true };
+    let judged = match filter {
+        Ok(filter) => filter.matches(&event.source, &event.name, &event.data),
+        Err(message) => Err(message.clone()),
+    };
+    judged.unwrap_or_else(|error| {
+        tracing::warn!(hook = %hook.id, source = %event.source, event = %event.name, error, "a filter cannot judge an event; it is not queued");
+        false
+    })
+}
+
+fn sameness(pipeline: &Pipeline, hook: &Hook, event: &NewEvent, unique: Option<&[String]>) -> Option<Sameness> {
+    let applies = pipeline.profile(hook) == Profile::Kong && collapse::applies_to(&event.source);
+    applies.then(|| throttle::sameness(&event.source, &event.name, &event.data, unique))
+}
+
 /// The store's form of an event that is the host's own idea: a ping.
 pub(super) fn prepare_for(pipeline: &Pipeline, hook: HookNo, event: NewEvent) -> Prepared {
     let id = EventId::new(pipeline.0.clock.now().0);
-    let matches = vec![Match { hook, throttle: None }];
+    let matches = vec![Match { hook, throttle: None, collapse: None }];
     Prepared { event: encode(pipeline, id.clone(), event), id, key: None, remember: None, matches, not_queued: Vec::new() }
 }
 

@@ -9,8 +9,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
 use crate::model::{
-    Answer, AttemptSummary, Event, Failure, FailureCode, GuestRequest, HeaderValue, LogLevel, LogLine, Report, ResponseSummary, Timestamp,
-    Usage,
+    Answer, AttemptSummary, Event, Failure, FailureCode, GuestRequest, HeaderValue, LogLevel, LogLine, Profile, Report, ResponseSummary,
+    Timestamp, Usage,
 };
 use crate::policy::inflight::Seen;
 use crate::policy::retry::{self, Attempted, Effect, Verdict};
@@ -217,6 +217,9 @@ fn settlement(pipeline: &Pipeline, entry: &HookEntry, claim: &Claim, first_tried
     };
     inner.counters.attempt(outcome, failure_code(&report, outcome), report.usage.fuel);
     log_settled(entry, claim, &report, outcome);
+    if attempted.profile == Profile::Kong {
+        log_as_kong(&report, outcome);
+    }
     let summary = summary(claim.spent + 1, report, outcome == Outcome::Delivered);
     (Settlement { verdict, attempt: Some(summary), hook_state: None }, judgement.effect)
 }
@@ -291,6 +294,17 @@ fn log_settled(entry: &HookEntry, claim: &Claim, report: &Report, outcome: Outco
             };
             tracing::warn!(%hook, %delivery, attempt, ms, fuel, status, outcome = outcome.as_str(), code, detail, "delivery.settled");
         }
+    }
+}
+
+/// The lines of Kong's queue, for whoever watches its log for them.
+fn log_as_kong(report: &Report, outcome: Outcome) {
+    const QUEUE: &str = "[] queue event-hooks:";
+    if let Err(failure) = &report.outcome {
+        tracing::warn!("{QUEUE} handler could not process entries: {}", failure.detail);
+    }
+    if outcome == Outcome::Exhausted {
+        tracing::error!("{QUEUE} {}", retry::KONG_GAVE_UP);
     }
 }
 

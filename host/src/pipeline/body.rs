@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::model::{DeliverySettings, Hook, HookLimits, HookNo, Invalid, PathPart, Violation};
+use crate::policy::filter::Filter;
 
 /// A hook before its handler has seen `config`.
 pub(super) struct Draft {
@@ -29,6 +30,7 @@ const FIELDS: &[&str] = &[
     "description",
     "enabled",
     "paused",
+    "filter",
     "delivery",
     "limits",
 ];
@@ -77,6 +79,7 @@ pub(super) fn read(mut entity: Map<String, Value>, is_installed: impl Fn(&str) -
         description: check.text("description"),
         enabled: check.flag("enabled"),
         paused: check.flag("paused"),
+        filter: check.filter(),
         delivery: check.record::<DeliverySettings>("delivery"),
         limits: check.record::<HookLimits>("limits"),
     };
@@ -151,6 +154,16 @@ impl Check {
             self.wrong("snooze", "value must be at least 0");
         }
         Some(snooze)
+    }
+
+    fn filter(&mut self) -> Option<String> {
+        let text = self.typed("filter", "a string", |value| value.as_str().map(ToOwned::to_owned))?;
+        if text.is_empty() {
+            self.wrong("filter", "length must be at least 1");
+        } else if let Err(message) = Filter::read(&text) {
+            self.wrong("filter", message);
+        }
+        Some(text)
     }
 
     fn config(&mut self) -> Value {

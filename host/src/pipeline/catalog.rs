@@ -9,6 +9,8 @@ use uuid::Uuid;
 
 use crate::egress::Grants;
 use crate::model::{HandlerRecord, Hook, HookNo, JsonText, Profile, Sources};
+use crate::policy::filter::Filter;
+use crate::policy::fits::Schema;
 use crate::policy::matching::Index;
 use crate::sandbox::{self, Snapshot};
 use crate::store::Store;
@@ -20,8 +22,12 @@ use super::Settings;
 pub struct Catalog {
     hooks: Arc<Hooks>,
     sources: Arc<Sources>,
+    schemas: Arc<Schemas>,
     handlers: Arc<HashMap<String, Arc<Installed>>>,
 }
+
+/// The compiled schemas, by source and event, each with what it was compiled from.
+type Schemas = HashMap<(String, String), (serde_json::Value, Option<Arc<Schema>>)>;
 
 #[derive(Default)]
 struct Hooks {
@@ -37,13 +43,17 @@ pub struct HookEntry {
     pub hook: Arc<Hook>,
     /// `hook.config`, written once.
     pub config: JsonText,
+    /// `hook.filter`, compiled; an error if it no longer can be.
+    pub filter: Option<Result<Filter, String>>,
     /// Its handler as it was prepared for this config, once it is (`snapshots`).
     pub(super) snapshot: ArcSwapOption<Snapshot>,
 }
 
 impl HookEntry {
+    /// Works out what every event and every attempt needs.
     pub(super) fn new(hook: Arc<Hook>) -> Self {
-        Self { config: JsonText::from_value(&hook.config), hook, snapshot: ArcSwapOption::empty() }
+        let filter = hook.filter.as_deref().map(Filter::read);
+        Self { config: JsonText::from_value(&hook.config), filter, hook, snapshot: ArcSwapOption::empty() }
     }
 }
 
@@ -94,8 +104,8 @@ fn of(profile: Profile, both: &[JsonText; 2]) -> &JsonText {
 impl Catalog {
     /// What the store holds, before any handler is loaded.
     pub(super) fn of(store: &Store) -> Self {
-        let before = Self { hooks: Arc::default(), sources: store.sources(), handlers: Arc::default() };
-        before.with_hooks(store)
+        let before = Self { hooks: Arc::default(), sources: Arc::default(), schemas: Arc::default(), handlers: Arc::default() };
+        before.with_sources(store.sources()).with_hooks(store)
     }
 
     /// With the hooks as the store has them; retired ones are nobody's business but the claimer's.
@@ -105,7 +115,18 @@ impl Catalog {
     }
 
     pub(super) fn with_sources(&self, sources: Arc<Sources>) -> Self {
-        Self { sources, ..self.clone() }
+        let mut schemas = Schemas::new();
+        for (source, events) in sources.iter() {
+            for (event, about) in events {
+                let Some(schema) = &about.schema else { continue };
+                let name = (source.clone(), event.clone());
+                let kept = self.schemas.get(&name).filter(|(from, _)| from == schema).cloned();
+                // It was compiled when it was registered; should that fail now, nothing is refused for it.
+                let compiled = kept.unwrap_or_else(|| (schema.clone(), Schema::read(schema).ok().map(Arc::new)));
+                schemas.insert(name, compiled);
+            }
+        }
+        Self { sources, schemas: Arc::new(schemas), ..self.clone() }
     }
 
     pub(super) fn with_handler(&self, installed: Installed) -> Self {
@@ -120,6 +141,14 @@ impl Catalog {
             .iter()
             .map(|(name, old)| (name.clone(), Arc::new(Installed::new(old.record.clone(), old.component.clone(), settings))));
         Self { handlers: Arc::new(renewed.collect()), ..self.clone() }
+    }
+
+    /// The schema of an event's data.
+    pub(super) fn schema(&self, source: &str, event: &str) -> Option<&Arc<Schema>> {
+        if self.schemas.is_empty() {
+            return None;
+        }
+        self.schemas.get(&(source.to_owned(), event.to_owned()))?.1.as_ref()
     }
 
     /// The hooks that want this event, in the order of their numbers.

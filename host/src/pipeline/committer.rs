@@ -1,6 +1,7 @@
 //! The one loop: everything that needs order is decided here, on its own thread, and committed in groups. A group is one row in the journal; while
 //! its fsync runs, the next group gathers in the queue.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -8,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::model::{HookNo, HookState};
+use crate::model::{HookNo, HookState, Skip};
+use crate::policy::collapse::Collapse;
 use crate::policy::retry::Effect;
 use crate::store::{Accept, Change, Claim, Durability, Fingerprint, Group, Remembered, Settlement, StoreError, Writer};
 
@@ -44,7 +46,7 @@ pub(super) fn spawn(pipeline: Pipeline, writer: Writer, queue: mpsc::Receiver<It
     let runtime = tokio::runtime::Handle::current();
     std::thread::Builder::new().name("committer".into()).spawn(move || {
         let last = (pipeline.0.clock.instant(), 0);
-        Loop { pipeline, queue, runtime, last, more: false }.run(writer);
+        Loop { pipeline, queue, runtime, last, more: false, collapse: RefCell::default() }.run(writer);
     })
 }
 
@@ -56,6 +58,8 @@ struct Loop {
     last: (Instant, usize),
     /// The store has more to copy.
     more: bool,
+    /// What hooks of profile `kong` were given in the last seconds.
+    collapse: RefCell<Collapse>,
 }
 
 /// What has to happen once a group is on disk, or has failed.
@@ -229,6 +233,11 @@ impl Loop {
         for wanted in matches {
             // A hook that was deleted since the snapshot was taken gets nothing.
             let Some(revision) = group.hook_revision(wanted.hook) else { continue };
+            if wanted.collapse.is_some_and(|event| !self.collapse.borrow_mut().passes(wanted.hook, event, now)) {
+                after.throttled += 1;
+                not_queued.push((wanted.hook, Skip::Collapsed));
+                continue;
+            }
             if let Some(throttle) = wanted.throttle {
                 match throttle.decide(group.throttle_mark(wanted.hook, revision, &throttle.key), now) {
                     Ok(mark) => marks.push((wanted.hook, revision, throttle.key, mark)),
@@ -254,6 +263,7 @@ impl Loop {
         if let Err(error) = &committed {
             tracing::error!(%error, "a commit failed; nothing of its group was accepted");
             inner.dispatch.rest();
+            self.collapse.borrow_mut().clear();
         } else {
             self.renew_catalog(&after);
             self.log_pauses(&after);

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::model::{Hook, Invalid, JsonText, NewEvent, Origin, PathPart, SourceEvent, Violation, is_built_in};
 use crate::policy::admit::REGISTERED_MAX;
+use crate::policy::fits::Schema;
 use crate::policy::secrets;
 
 use super::accept;
@@ -26,6 +27,10 @@ pub(super) async fn create(pipeline: &Pipeline, body: HookBody) -> Result<Arc<Ho
     let ping = pipeline.ping_of(&hook, "create");
     change(pipeline, Action::Create { hook, ping }).await.map_err(refused)?;
     pipeline.catalog().hook(id).cloned().ok_or(ChangeError::NotFound)
+}
+
+pub(super) async fn validate_only(pipeline: &Pipeline, body: HookBody) -> Result<(), ChangeError> {
+    check(pipeline, body.0).await.map(drop)
 }
 
 pub(super) async fn patch(pipeline: &Pipeline, id: Uuid, body: HookBody) -> Result<Arc<Hook>, ChangeError> {
@@ -96,6 +101,9 @@ pub(super) async fn put_source(pipeline: &Pipeline, source: &str, event: &str, a
     let is_new = !known.get(source).is_some_and(|events| events.contains_key(event));
     if is_new && known.values().map(|events| events.len()).sum::<usize>() >= REGISTERED_MAX {
         return Err(ChangeError::Invalid(Invalid::one("event", format!("{REGISTERED_MAX} events are registered already"))));
+    }
+    if let Some(schema) = &about.schema {
+        Schema::read(schema).map_err(|message| ChangeError::Invalid(Invalid::one("schema", message)))?;
     }
     change(pipeline, Action::PutSources(vec![(source.into(), event.into(), about)])).await.map_err(refused)?;
     Ok(is_new)

@@ -197,6 +197,11 @@ impl Pipeline {
         hooks::create(self, body).await
     }
 
+    /// Would this hook be created? Nothing is saved, nobody is pinged.
+    pub async fn validate_hook(&self, body: HookBody) -> Result<(), ChangeError> {
+        hooks::validate_only(self, body).await
+    }
+
     /// Changes a hook: what is written replaces, `config` merges one level deep.
     pub async fn patch_hook(&self, id: Uuid, body: HookBody) -> Result<Arc<Hook>, ChangeError> {
         hooks::patch(self, id, body).await
@@ -306,6 +311,14 @@ pub enum AcceptError {
         /// Which of the request's events, from 0.
         index: usize,
         /// Kong's words.
+        message: String,
+    },
+    /// The data does not fit the schema of its source.
+    #[error("{message}")]
+    Unfit {
+        /// Which of the request's events, from 0.
+        index: usize,
+        /// What does not fit.
         message: String,
     },
     /// The key was used with other content.

@@ -79,6 +79,7 @@ pub(crate) mod tests {
             description: None,
             enabled: None,
             paused: None,
+            filter: None,
             delivery: DeliverySettings::default(),
             limits: HookLimits::default(),
         }

@@ -10,6 +10,9 @@ pub const CRASHES_MAX: u32 = 4;
 /// Quarantines in a row that pause a hook.
 pub const QUARANTINES_MAX: u32 = 5;
 
+/// Kong's words for a delivery that it gives up. Here it becomes a dead letter all the same.
+pub const KONG_GAVE_UP: &str = "could not send entries due to max_retry_time exceeded. 1 queue entries were lost";
+
 /// A Retry-After is believed up to here.
 pub const HOLD_MAX: Duration = Duration::from_secs(10 * 3600);
 
@@ -223,7 +226,7 @@ fn kong(attempted: &Attempted<'_>, ended: Ended<'_>) -> Judgement {
         Ended::Failed(failure) => failure,
     };
     if attempted.now.since(attempted.first_tried) > GIVE_UP {
-        return exhausted("could not send entries due to max_retry_time exceeded. 1 queue entries were lost".into());
+        return exhausted(KONG_GAVE_UP.into());
     }
     let gap = FIRST.saturating_mul(1 << attempted.spent.min(16)).min(GAP_MAX);
     let crashes = attempted.crashes + u32::from(failure.code.is_handler_crash());

@@ -45,6 +45,15 @@ pub fn plan(hook: &Hook, source: &str, event: &str, data: &JsonText, unique: Opt
     Some(Throttle { key: ThrottleKey(hash.finalize().into()), digest, rule })
 }
 
+/// A hash of source, event and digest: what makes two events the same to Kong.
+pub fn sameness(source: &str, event: &str, data: &JsonText, unique: Option<&[String]>) -> [u8; 16] {
+    let mut hash = Md5::new();
+    for part in [source.as_bytes(), &[0], event.as_bytes(), &[0], &digest(&data.to_value(), unique)] {
+        hash.update(part);
+    }
+    hash.finalize().into()
+}
+
 impl Throttle {
     /// Let through, and what to remember; or not, and why.
     pub fn decide(&self, last: Option<ThrottleMark>, now: Timestamp) -> Result<ThrottleMark, Skip> {

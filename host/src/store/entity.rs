@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
-use super::record::{Blob, read, write};
+use super::record::{Blob, read, read_either, write};
 use super::secret::Sealer;
 use crate::model::{
     Asks, DeliverySettings, Digest, HandlerRecord, Hook, HookLimits, HookNo, HookState, PausedByHost, SourceEvent, Timestamp,
@@ -32,6 +32,19 @@ struct HookV1 {
     paused: Option<bool>,
     delivery: String,
     limits: String,
+}
+
+/// A hook with a filter. One without is still written as `HookV1`.
+#[derive(Debug, Serialize, Deserialize)]
+struct HookV2 {
+    base: HookV1,
+    filter: Option<String>,
+}
+
+impl From<HookV1> for HookV2 {
+    fn from(base: HookV1) -> Self {
+        Self { base, filter: None }
+    }
 }
 
 /// JSON of one of our own types.
@@ -66,12 +79,15 @@ pub(super) fn write_hook(hook: &Hook, sealer: &Sealer) -> Result<Vec<u8>, StoreE
         delivery: json(&hook.delivery),
         limits: json(&hook.limits),
     };
-    Ok(write(1, &record))
+    Ok(match hook.filter.clone() {
+        None => write(1, &record),
+        filter => write(2, &HookV2 { base: record, filter }),
+    })
 }
 
 /// A hook from its bytes.
 pub(super) fn read_hook(place: &str, bytes: &[u8], sealer: &Sealer) -> Result<Hook, StoreError> {
-    let record: HookV1 = read(place, bytes)?;
+    let HookV2 { base: record, filter } = read_either::<HookV1, HookV2>(place, bytes)?;
     let config = sealer.open(&record.config.0).ok_or_else(|| {
         StoreError::corrupt(place, format!("the config of hook {} was sealed with another key than the one in the data folder", record.no))
     })?;
@@ -92,6 +108,7 @@ pub(super) fn read_hook(place: &str, bytes: &[u8], sealer: &Sealer) -> Result<Ho
         description: record.description,
         enabled: record.enabled,
         paused: record.paused,
+        filter,
         delivery: from_json::<DeliverySettings>(place, &record.delivery)?,
         limits: from_json::<HookLimits>(place, &record.limits)?,
     })
@@ -138,16 +155,35 @@ pub(super) struct SourceV1 {
     description: Option<String>,
 }
 
+/// A registered event with a schema, as JSON text. One without is still written as `SourceV1`.
+#[derive(Debug, Serialize, Deserialize)]
+struct SourceV2 {
+    base: SourceV1,
+    schema: Option<String>,
+}
+
+impl From<SourceV1> for SourceV2 {
+    fn from(base: SourceV1) -> Self {
+        Self { base, schema: None }
+    }
+}
+
 /// A registered event as bytes.
 pub(super) fn write_source(source: &str, event: &str, about: &SourceEvent) -> Vec<u8> {
-    let SourceEvent { fields, unique, description } = about.clone();
-    write(1, &SourceV1 { source: source.into(), event: event.into(), fields, unique, description })
+    let SourceEvent { fields, unique, description, schema } = about.clone();
+    let base = SourceV1 { source: source.into(), event: event.into(), fields, unique, description };
+    match schema {
+        None => write(1, &base),
+        Some(schema) => write(2, &SourceV2 { base, schema: Some(schema.to_string()) }),
+    }
 }
 
 /// Source, event, and what is known.
 pub(super) fn read_source(place: &str, bytes: &[u8]) -> Result<(String, String, SourceEvent), StoreError> {
-    let SourceV1 { source, event, fields, unique, description } = read(place, bytes)?;
-    Ok((source, event, SourceEvent { fields, unique, description }))
+    let SourceV2 { base, schema } = read_either::<SourceV1, SourceV2>(place, bytes)?;
+    let SourceV1 { source, event, fields, unique, description } = base;
+    let schema = schema.map(|text| from_json(place, &text)).transpose()?;
+    Ok((source, event, SourceEvent { fields, unique, description, schema }))
 }
 
 /// An installed handler. Description and grant are JSON, because their fields come and go with versions.

@@ -61,6 +61,14 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     rmp_serde::from_slice(bytes).map_err(|e| e.to_string())
 }
 
+/// Reads a record of a kind that has two formats; the second holds what the first does not know of.
+pub(super) fn read_either<A: DeserializeOwned, B: DeserializeOwned + From<A>>(place: &str, bytes: &[u8]) -> Result<B, StoreError> {
+    match bytes.split_first() {
+        Some((2, rest)) => parse(rest).map_err(|e| StoreError::corrupt(place, e)),
+        _ => read::<A>(place, bytes).map(B::from),
+    }
+}
+
 /// Reads a record of a kind that has one format so far.
 pub(super) fn read<T: DeserializeOwned>(place: &str, bytes: &[u8]) -> Result<T, StoreError> {
     match bytes.split_first() {
@@ -169,6 +177,8 @@ impl From<&AcceptNote> for AcceptV1 {
             Skip::Snoozed => 0,
             Skip::Unchanged => 1,
             Skip::Disabled => 2,
+            Skip::Filtered => 3,
+            Skip::Collapsed => 4,
         };
         Self {
             owes: note.owes.iter().map(|hook| hook.0).collect(),
@@ -191,6 +201,8 @@ impl TryFrom<AcceptV1> for AcceptNote {
             0 => Ok(Skip::Snoozed),
             1 => Ok(Skip::Unchanged),
             2 => Ok(Skip::Disabled),
+            3 => Ok(Skip::Filtered),
+            4 => Ok(Skip::Collapsed),
             other => Err(format!("reason {other} is not known to this version")),
         };
         let mark = |(hook, revision, key, digest, until): (u32, u64, Blob, Blob, i64)| {

@@ -1,4 +1,4 @@
-//! `/event-hooks`: create, list, read, change, delete. Bodies are JSON.
+//! `/event-hooks`: create, list, read, change, delete. Bodies are JSON or forms.
 
 use std::sync::Arc;
 
@@ -7,8 +7,7 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::page;
-use crate::http::body;
+use super::{forms, page};
 use crate::http::door::Visit;
 use crate::http::path::Parameters;
 use crate::http::problem::Problem;
@@ -36,7 +35,7 @@ pub(super) fn list(visit: &Visit) -> Result<Response, Problem> {
 
 /// `POST /event-hooks`
 pub(super) async fn create(visit: &Visit, body: Body) -> Result<Response, Problem> {
-    let members = body::read_object(&visit.head.headers, body, visit.settings.body_wait).await?;
+    let members = forms::read_hook(visit, body).await?;
     let hook = visit.doors.pipeline.create_hook(HookBody(members)).await.map_err(Problem::Change)?;
     Ok(reply::json(StatusCode::CREATED, &entity(visit, &hook)))
 }
@@ -49,7 +48,7 @@ pub(super) fn get(visit: &Visit, id: &str) -> Result<Response, Problem> {
 
 /// `PATCH /event-hooks/{id}`
 pub(super) async fn patch(visit: &Visit, id: &str, body: Body) -> Result<Response, Problem> {
-    let members = body::read_object(&visit.head.headers, body, visit.settings.body_wait).await?;
+    let members = forms::read_hook(visit, body).await?;
     let id = resolve(visit, id)?;
     let changed = visit.doors.pipeline.patch_hook(id, HookBody(members)).await;
     let hook = changed.map_err(|error| match error {

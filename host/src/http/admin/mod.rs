@@ -3,6 +3,7 @@
 //! Kong also answers under a workspace's name, and ours also answers under `/tenterhook`: either prefix is dropped before the table is asked.
 
 mod deliveries;
+mod forms;
 mod handlers;
 pub(crate) mod health;
 mod hooks;
@@ -11,6 +12,7 @@ mod metrics;
 mod node;
 mod operations;
 mod page;
+mod schemas;
 mod sources;
 #[cfg(feature = "test-clock")]
 mod test_clock;
@@ -41,6 +43,9 @@ enum Call {
     Metrics,
     Node,
     Status,
+    Endpoints,
+    Schema,
+    ValidateHook,
     ListHooks,
     CreateHook,
     GetHook(String),
@@ -86,6 +91,9 @@ impl Call {
         let own = |text: &str| text.to_owned();
         match *parts.as_slice() {
             [] => pick(method, [(get, Self::Node)], Self::Describe),
+            ["endpoints"] => pick(method, [(get, Self::Endpoints)], Self::Describe),
+            ["schemas", "event_hooks"] => pick(method, [(get, Self::Schema)], Self::Describe),
+            ["schemas", "event_hooks", "validate"] => pick(method, [(Method::POST, Self::ValidateHook)], Self::Describe),
             ["status"] => pick(method, [(get, Self::Status)], Self::Describe),
             ["metrics"] => pick(method, [(get, Self::Metrics)], Self::Describe),
             ["health", "live"] => pick(method, [(get, Self::Live)], Self::Describe),
@@ -130,8 +138,8 @@ impl Call {
             Self::Describe(_) => Action::Describe,
             Self::Live | Self::Ready => Action::ReadHealth,
             Self::Metrics => Action::ReadMetrics,
-            Self::Node | Self::Status => Action::ReadNode,
-            Self::ListHooks | Self::GetHook(_) => Action::ReadHooks,
+            Self::Node | Self::Status | Self::Endpoints | Self::Schema => Action::ReadNode,
+            Self::ListHooks | Self::GetHook(_) | Self::ValidateHook => Action::ReadHooks,
             Self::CreateHook | Self::PatchHook(_) | Self::DeleteHook(_) => Action::ChangeHooks,
             Self::Ping(_) | Self::Test(_) => Action::TryHooks,
             Self::ListDeliveries(_) | Self::GetDelivery(_) | Self::ListDeadLetters => Action::ReadDeliveries,
@@ -149,12 +157,13 @@ impl Call {
 }
 
 /// What stands first in a path of ours: no workspace's name.
-const ROOTS: [&str; 9] = ["event-hooks", "deliveries", "dead-letters", "events", "jobs", "handlers", "health", "status", "metrics"];
+const ROOTS: [&str; 11] =
+    ["event-hooks", "deliveries", "dead-letters", "events", "jobs", "handlers", "health", "status", "metrics", "endpoints", "schemas"];
 
 fn without_prefix<'a, 'p>(parts: &'a [Cow<'p, str>]) -> &'a [Cow<'p, str>] {
     match parts {
         [ours, rest @ ..] if ours == "tenterhook" => rest,
-        [workspace, hooks, ..] if hooks == "event-hooks" && !ROOTS.contains(&workspace.as_ref()) => &parts[1..],
+        [workspace, hooks, ..] if (hooks == "event-hooks" || hooks == "schemas") && !ROOTS.contains(&workspace.as_ref()) => &parts[1..],
         _ => parts,
     }
 }
@@ -170,6 +179,9 @@ pub(super) async fn serve(visit: &Visit, body: Body) -> Result<Response, Problem
         Call::Metrics => metrics::answer(visit),
         Call::Node => Ok(node::node(visit)),
         Call::Status => Ok(node::status(visit)),
+        Call::Endpoints => Ok(schemas::endpoints()),
+        Call::Schema => Ok(schemas::event_hooks()),
+        Call::ValidateHook => schemas::validate(visit, body).await,
         Call::ListHooks => hooks::list(visit),
         Call::CreateHook => hooks::create(visit, body).await,
         Call::GetHook(id) => hooks::get(visit, &id),
@@ -265,6 +277,15 @@ mod tests {
         assert_eq!(call(Method::GET, "/handlers/event-hooks"), r#"GetHandler("event-hooks")"#);
         assert_eq!(call(Method::GET, "/event-hooks/event-hooks"), r#"GetHook("event-hooks")"#);
         assert_eq!(call(Method::GET, "/default/metrics"), "404");
+        assert_eq!(call(Method::GET, "/default/schemas/event_hooks/"), "Schema");
+    }
+
+    #[test]
+    fn every_endpoint_that_is_listed_is_there() {
+        for endpoint in schemas::ENDPOINTS {
+            let path: Vec<&str> = endpoint.split('/').map(|part| if part.starts_with('{') { "x" } else { part }).collect();
+            assert!(call(Method::OPTIONS, &path.join("/")).starts_with("Describe"), "{endpoint}");
+        }
     }
 
     #[test]

@@ -54,10 +54,11 @@ fn read(members: Map<String, Value>) -> Result<SourceEvent, Invalid> {
     let mut violations = Vec::new();
     for (name, value) in members {
         match (name.as_str(), value) {
-            ("fields" | "unique" | "description", Value::Null) => {}
+            ("fields" | "unique" | "description" | "schema", Value::Null) => {}
             ("fields", value) => about.fields = names("fields", value, &mut violations),
             ("unique", value) => about.unique = names("unique", value, &mut violations),
             ("description", Value::String(text)) => about.description = Some(text),
+            ("schema", value) => about.schema = Some(value),
             ("description", _) => violations.push(Violation::new("description", "expected a string")),
             _ => violations.push(Violation { path: vec![PathPart::Key(name)], message: "unknown field".into() }),
         }

@@ -4,8 +4,8 @@ use axum::body::Body;
 use http::StatusCode;
 use serde_json::json;
 
+use super::forms;
 use super::hooks::find;
-use crate::http::body;
 use crate::http::door::Visit;
 use crate::http::problem::Problem;
 use crate::http::reply::{self, Response};
@@ -20,7 +20,7 @@ pub(super) async fn ping(visit: &Visit, id: &str) -> Result<Response, Problem> {
 
 /// `POST /event-hooks/{id}/test`: the handler with the body as data, past queue and throttle.
 pub(super) async fn test(visit: &Visit, id: &str, body: Body) -> Result<Response, Problem> {
-    let data = body::read_json(&visit.head.headers, body, visit.settings.body_wait).await?;
+    let data = forms::read_any(visit, body).await?;
     let hook = find(visit, id)?;
     let tested = visit.doors.pipeline.test(&hook, data).await.map_err(|error| match error {
         TryError::NoPing(_) | TryError::Failed(_) => Problem::Test(error.to_string()),

@@ -1,4 +1,4 @@
-//! The door for producers: `POST /events`, `POST /events/{source}/{event}` and health.
+//! The door for producers: `POST /events`, `POST /events/{source}/{event}`, `POST /crud/{schema}/{operation}` and health.
 //!
 //! | form | where |
 //! |---|---|
@@ -12,6 +12,7 @@
 //! error of a request is reported at once, with the index of its event.
 
 mod cloudevents;
+mod crud;
 mod encoding;
 mod envelope;
 mod format;
@@ -59,6 +60,8 @@ enum Call {
     Reconcile,
     /// `POST /events/{source}/{event}`
     PostOne { source: String, event: String },
+    /// `POST /crud/{schema}/{operation}`
+    PostCrud { schema: String, operation: crud::Operation },
     /// `GET /health/live`
     Live,
     /// `GET /health/ready`
@@ -82,6 +85,10 @@ impl Call {
                 let one = Self::PostOne { source: source.to_string(), event: event.to_string() };
                 pick(method, [(Method::POST, one)], describe)
             }
+            [crud, schema, operation] if crud == "crud" && !schema.is_empty() => {
+                let operation = crud::Operation::of(operation).ok_or(Problem::NotFound)?;
+                pick(method, [(Method::POST, Self::PostCrud { schema: schema.to_string(), operation })], describe)
+            }
             [health, live] if health == "health" && live == "live" => pick(method, [(Method::GET, Self::Live)], describe),
             [health, ready] if health == "health" && ready == "ready" => pick(method, [(Method::GET, Self::Ready)], describe),
             _ => Err(Problem::NotFound),
@@ -90,7 +97,7 @@ impl Call {
 
     fn action(&self) -> Action<'static> {
         match self {
-            Self::Post | Self::Reconcile | Self::PostOne { .. } => Action::Post,
+            Self::Post | Self::Reconcile | Self::PostOne { .. } | Self::PostCrud { .. } => Action::Post,
             Self::Live | Self::Ready => Action::ReadHealth,
             Self::Describe { .. } => Action::Describe,
         }
@@ -105,6 +112,7 @@ pub(super) async fn serve(visit: &Visit, body: Body) -> Result<Response, Problem
         Call::Post => post(visit, body, None).await,
         Call::Reconcile => reconcile::serve(visit, body).await,
         Call::PostOne { source, event } => post(visit, body, Some((source, event))).await,
+        Call::PostCrud { schema, operation } => post_crud(visit, body, &schema, operation).await,
         Call::Live => Ok(health::live()),
         Call::Ready => Ok(health::ready(visit)),
         Call::Describe { allow } => Ok(consent(visit, describe(&allow))),
@@ -140,7 +148,7 @@ async fn post(visit: &Visit, body: Body, one: Option<(String, String)>) -> Resul
     let encoding = Encoding::of(headers)?;
     let mut held = visit.doors.arriving.hold();
     let limit = Limit { bytes: visit.settings.max_body, setting: Some("events.max_body"), wait: visit.settings.body_wait };
-    let mut events = if (format, encoding) == (Format::NdJson, Encoding::Identity) {
+    let events = if (format, encoding) == (Format::NdJson, Encoding::Identity) {
         let mut lines = Lines::new(&visit.settings);
         body::each_piece(body, limit, &mut held, |piece| lines.push(&piece)).await?;
         lines.finish()?
@@ -150,6 +158,27 @@ async fn post(visit: &Visit, body: Body, one: Option<(String, String)>) -> Resul
         let how = How { format, encoding, named, headers: (format == Format::CloudEvent).then(|| headers.clone()) };
         parse(visit, how, bytes, &mut held).await?
     };
+    emit(visit, events).await
+}
+
+async fn post_crud(visit: &Visit, body: Body, schema: &str, operation: crud::Operation) -> Result<Response, Problem> {
+    let headers = &visit.head.headers;
+    let said = body::media_type(headers).filter(|said| !said.is_empty());
+    if !said.is_some_and(|said| said.eq_ignore_ascii_case("application/json")) {
+        let said = said.map(str::to_owned);
+        return Err(Problem::MediaType { said, accept: "application/json", example: "Content-Type: application/json" });
+    }
+    let encoding = Encoding::of(headers)?;
+    let mut held = visit.doors.arriving.hold();
+    let limit = Limit { bytes: visit.settings.max_event, setting: Some("events.max_event"), wait: visit.settings.body_wait };
+    let bytes = encoding.decode(body::read_as_it_is(body, limit, &mut held).await?, limit.bytes, &mut held)?;
+    scan::check(&bytes, 1)?;
+    emit(visit, crud::read(&bytes, schema, operation, idempotency_key(headers).as_deref())?).await
+}
+
+/// All of the events or none, if the token may.
+async fn emit(visit: &Visit, mut events: Vec<NewEvent>) -> Result<Response, Problem> {
+    let headers = &visit.head.headers;
     trace::attach(headers, &mut events);
     let who = visit.who();
     for event in &events {
@@ -278,6 +307,8 @@ mod tests {
         assert_eq!(call(Method::POST, "/events/a%2Fb/c"), r#"PostOne { source: "a/b", event: "c" }"#);
         assert_eq!(call(Method::POST, "/events//c"), "404");
         assert_eq!(call(Method::POST, "/events/a"), "404");
+        assert_eq!(call(Method::POST, "/crud/consumers/create"), r#"PostCrud { schema: "consumers", operation: Create }"#);
+        assert_eq!(call(Method::POST, "/crud/consumers/drop"), "404");
         assert_eq!(call(Method::HEAD, "/health/live"), "Live");
         assert_eq!(call(Method::GET, "/health/ready"), "Ready");
         assert_eq!(call(Method::GET, "/metrics"), "404");

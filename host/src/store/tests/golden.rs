@@ -101,7 +101,7 @@ fn items(sealer: &Sealer) -> Vec<(&'static str, Body)> {
         quarantines: 2,
         retired: true,
     };
-    let about = SourceEvent { fields: Some(vec!["a".into()]), unique: None, description: Some("d".into()) };
+    let about = SourceEvent { fields: Some(vec!["a".into()]), unique: None, description: Some("d".into()), schema: None };
     let dead = Settled::Dead { kind: DeadKind::Exhausted, reason: "refused".into() };
     let copied_note = crate::store::record::write(1, &crate::store::record::AcceptV1::from(&note()));
     vec![

@@ -69,6 +69,7 @@ pub(super) fn hook(no: u32) -> Hook {
         description: None,
         enabled: None,
         paused: None,
+        filter: None,
         delivery: DeliverySettings::default(),
         limits: HookLimits::default(),
     }
