@@ -73,6 +73,7 @@ fn hook() -> Hook {
         id: uuid::Uuid::nil(),
         source: "s".into(),
         event: None,
+        filter: None,
         handler: "log".into(),
         on_change: None,
         snooze: None,

@@ -22,13 +22,12 @@ mod delivery;
 mod delivery_order;
 mod delivery_retry;
 mod egress_faults;
-mod handlers;
-mod snapshots;
-mod lambda;
-mod lambda_limits;
 mod filter;
 mod handlers;
+mod lambda;
+mod lambda_limits;
 mod profile_kong;
+mod snapshots;
 mod throttle;
 
 mod disk_full;

@@ -79,6 +79,9 @@ async fn an_explanation_names_the_step_that_stops_an_event() {
     host.admin().patch(&format!("/event-hooks/{hook}"), &json!({ "paused": false, "enabled": false })).await.expect(200);
     let disabled = explain(&host, &hook, &event("crud", "consumers")).await;
     assert_eq!((stops(&disabled), &disabled["queued"]), (vec!["enabled"], &json!(false)));
+    let filtered = json!({ "enabled": true, "filter": "data.a == 2" });
+    host.admin().patch(&format!("/event-hooks/{hook}"), &filtered).await.expect(200);
+    assert_eq!(stops(&explain(&host, &hook, &event("crud", "consumers")).await), ["filter"]);
     let path = format!("/event-hooks/{hook}/explain");
     host.admin().post(&path, &json!({ "event": "consumers" })).await.expect(400);
     host.admin().post(&path, &json!({ "event_id": "evt_1", "data": 1 })).await.expect(400);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::model::{EventId, Hook, NewEvent, Skip};
 use crate::policy::admit::{Admission, admit};
+use crate::policy::filter::Filter;
 use crate::policy::matching::is_heard;
 use crate::policy::throttle;
 use crate::store::{DeliveryRecord, PastEvent};
@@ -13,7 +14,7 @@ use super::Pipeline;
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// `registered`, `source`, `event`, `enabled`, `throttle`, `handler`, `paused`, `gate`.
+    /// `registered`, `source`, `event`, `enabled`, `filter`, `throttle`, `handler`, `paused`, `gate`.
     pub name: &'static str,
     /// It lets the event on.
     pub passes: bool,
@@ -33,7 +34,7 @@ pub struct Explanation {
 }
 
 /// Steps that decide whether a delivery is queued; those behind them decide when it is attempted.
-const QUEUEING: usize = 5;
+const QUEUEING: usize = 6;
 
 impl Pipeline {
     /// Explains what `event` would meet if it came in now.
@@ -69,6 +70,15 @@ impl Pipeline {
         step("event", passes, detail);
         let enabled = if hook.is_enabled() { "the hook is enabled" } else { "the hook is not enabled: events are not queued for it" };
         step("enabled", hook.is_enabled(), enabled.into());
+        let (passes, detail) = match hook.filter.as_deref().map(|text| (text, Filter::read(text))) {
+            None => (true, "the hook has no filter".to_owned()),
+            Some((text, filter)) => match filter.and_then(|filter| filter.matches(&event.source, &event.name, &event.data)) {
+                Ok(true) => (true, format!("the filter '{text}' matches")),
+                Ok(false) => (false, format!("the filter '{text}' does not match")),
+                Err(why) => (false, format!("the filter '{text}' cannot judge this event: {why}")),
+            },
+        };
+        step("filter", passes, detail);
         let unique =
             catalog.sources().get(&*event.source).and_then(|events| events.get(&*event.name)).and_then(|about| about.unique.as_deref());
         let (passes, detail) = match throttle::plan(hook, &event.source, &event.name, &event.data, unique) {
@@ -82,7 +92,7 @@ impl Pipeline {
                         let until = mark.map(|mark| mark.until.to_rfc3339()).unwrap_or_default();
                         (false, format!("snooze: the same event was let through, and repeats wait until {until}"))
                     }
-                    Err(Skip::Disabled) => (false, "the hook is not enabled".into()),
+                    Err(other @ (Skip::Disabled | Skip::Filtered | Skip::Collapsed)) => (false, other.as_str().into()),
                 }
             }
         };

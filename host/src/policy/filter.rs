@@ -123,7 +123,7 @@ fn measure(text: &str) -> Result<(), String> {
             continue;
         }
         let is_word = c.is_alphanumeric() || c == '_';
-        tokens += usize::from(!c.is_whitespace() && !(is_word && in_word));
+        tokens += usize::from(!(c.is_whitespace() || is_word && in_word));
         in_word = is_word;
         prefixes = if matches!(c, '!' | '-' | '?') { prefixes + 1 } else { prefixes * usize::from(!is_word || c.is_whitespace()) };
         match c {

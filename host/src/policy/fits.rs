@@ -41,12 +41,12 @@ impl Schema {
         let (mut compiler, mut schemas) = (Compiler::new(), Schemas::new());
         compiler.set_default_draft(Draft::V2020_12);
         compiler.use_loader(Box::new(Nothing));
-        let added = compiler.add_resource(NAME, schema.clone());
-        let compiled = added.and_then(|()| compiler.compile(NAME, &mut schemas));
-        let top = compiled.map_err(|error| match &error {
+        let refused = |error: CompileError| match &error {
             CompileError::ValidationError { src, .. } => told(src),
             other => other.to_string().replace(NAME, ""),
-        })?;
+        };
+        compiler.add_resource(NAME, schema.clone()).map_err(refused)?;
+        let top = compiler.compile(NAME, &mut schemas).map_err(refused)?;
         Ok(Self { schemas, top })
     }
 
