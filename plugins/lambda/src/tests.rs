@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tenterhook_sdk::testing::{Host, attempt, event};
-use tenterhook_sdk::{Answer, Attempt, Failure, Prepare as _, Settings};
+use tenterhook_sdk::{Answer, Attempt, Failure, PreparedHandler as _, Settings};
 
 use super::Lambda;
 
