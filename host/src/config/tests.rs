@@ -38,6 +38,7 @@ fn the_manual_says_the_defaults_of_the_specification() {
     );
     assert_eq!((limits.handles, limits.log_bytes, limits.http_requests, limits.http_response_bytes), (256, 64 << 10, 16, 8 << 20));
     assert_eq!((limits.component_bytes, limits.compiles, limits.slots), (32 << 20, 2, None));
+    assert_eq!((limits.snapshot_component_bytes, limits.snapshot_bytes, limits.snapshots_loaded_bytes), (1 << 20, 16 << 20, 256 << 20));
     let store = &config.store;
     assert_eq!((store.segment_bytes, store.segment_age), (64 << 20, Duration::from_secs(3600)));
     assert_eq!((store.retention_bytes, store.retention_age), (2 << 30, Duration::from_secs(72 * 3600)));

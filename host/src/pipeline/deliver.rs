@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
-use crate::model::{Hook, HookNo, JsonText, Order, Profile, Timestamp};
+use crate::model::{Hook, HookNo, Order, Profile, Timestamp};
 use crate::policy::inflight::{Seen, Window};
 use crate::store::Claim;
 

@@ -65,7 +65,7 @@ impl Snapshots {
     }
 
     fn missed(&self, hook: HookNo) {
-        self.tell(true, |news| drop(news.missed.insert(hook)));
+        self.tell(true, |news| news.missed.extend([hook]));
     }
 
     fn tell(&self, worth_it: bool, how: impl FnOnce(&mut News)) {
