@@ -34,11 +34,11 @@ pub(super) struct Spoken {
     /// Finds the exports of a component that was linked.
     pub(super) bind: fn(InstancePre<State>) -> wasmtime::Result<Box<dyn Bound>>,
     /// Calls `prepare`; the inner error is the guest's own.
-    pub(super) prepare: Prepare,
+    pub(super) prepare: for<'a> fn(&'a Instance, &'a mut Store<State>, JsonText, JsonText) -> Preparing<'a>,
 }
 
-/// Instance, store, config, settings.
-type Prepare = for<'a> fn(&'a Instance, &'a mut Store<State>, JsonText, JsonText) -> BoxFuture<'a, wasmtime::Result<Prepared>>;
+/// A call of `prepare` on its way.
+pub(super) type Preparing<'a> = BoxFuture<'a, wasmtime::Result<Prepared>>;
 
 /// What `prepare` gave back.
 pub(super) type Prepared = Result<(), String>;

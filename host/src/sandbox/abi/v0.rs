@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use wasmtime::Store;
 use wasmtime::component::{HasSelf, Instance, InstancePre, Linker};
 
-use super::{Asked, Bound, Described, Exports, PREPARE, Prepared, Reply, Spoken, Validated};
+use super::{Asked, Bound, Described, Exports, PREPARE, Prepared, Preparing, Reply, Spoken, Validated};
 use crate::egress::EgressError;
 use crate::model::{
     Asks, FailureCode, GuestRequest, HeaderValue, JsonText, LogLevel, PathPart, RequestOptions, ResponseSummary, Violation,
@@ -41,12 +41,7 @@ fn bind(component: InstancePre<State>) -> wasmtime::Result<Box<dyn Bound>> {
 }
 
 /// Not by the bindings: a component that was opened for a snapshot is no longer only what the world says.
-fn prepare<'a>(
-    instance: &'a Instance,
-    store: &'a mut Store<State>,
-    config: JsonText,
-    settings: JsonText,
-) -> BoxFuture<'a, wasmtime::Result<Prepared>> {
+fn prepare<'a>(instance: &'a Instance, store: &'a mut Store<State>, config: JsonText, settings: JsonText) -> Preparing<'a> {
     async move {
         let prepare = instance.get_typed_func::<(&str, &str), (Prepared,)>(&mut *store, PREPARE)?;
         let (prepared,) = prepare.call_async(store, (config.as_str(), settings.as_str())).await?;

@@ -145,7 +145,7 @@ async fn lines_written_in_prepare_are_reported_and_standard_output_is_a_handle()
 async fn what_the_snapshot_tool_cannot_hold_is_a_reason() {
     let bench = bench();
     for (name, named) in [
-        ("prepare-vector", "panicked"),
+        ("prepare-vector", "v128"),
         ("prepare-table", "table.set"),
         ("prepare-own-maximum", "what prepare left cannot be read"),
         ("prepare-own-resource", "resources of its own"),
