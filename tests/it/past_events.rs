@@ -149,7 +149,7 @@ async fn ten_thousand_ids_are_reconciled_at_once() {
     let (host, sink) = (Host::start().await, Sink::start().await);
     hook_to(&host, &sink, "shop", "/in").await;
     hook_with(&host, &sink, "slow", "/slow", &json!({ "paused": true })).await;
-    let source = |n: usize| if n % 20 == 0 { "shop" } else { "slow" };
+    let source = |n: usize| if n.is_multiple_of(20) { "shop" } else { "slow" };
     let batch: Value = (0..10_000).map(|n| json!({ "source": source(n), "event": "sold", "data": n })).collect();
     let answer = host.events().post("/events", &batch).await.expect(202).json();
     let ids: Vec<String> = answer["events"].as_array().expect("a list").iter().map(id).collect();
