@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use super::support::{accept, attempt, event, hook, open_plain, retry_at};
 use crate::model::{
-    CommitNo, DeliveryId, Digest, EventNo, Generation, HandlerRecord, HookNo, HookState, PausedByHost, Skip, SourceEvent, ThrottleKey,
-    ThrottleMark, Timestamp,
+    CommitNo, DeliveryId, Digest, EventNo, Generation, HandlerRecord, Hook, HookNo, HookState, PausedByHost, Skip, SourceEvent,
+    ThrottleKey, ThrottleMark, Timestamp,
 };
 use crate::store::item::{Body, Commit, Dead, Standing, Waiting};
 use crate::store::nouns::{Change, DeadKind, EventBrief, Settled};
@@ -102,6 +102,7 @@ fn items(sealer: &Sealer) -> Vec<(&'static str, Body)> {
         retired: true,
     };
     let about = SourceEvent { fields: Some(vec!["a".into()]), unique: None, description: Some("d".into()), schema: None };
+    let with_schema = SourceEvent { schema: Some(serde_json::json!({ "type": "object" })), ..about.clone() };
     let dead = Settled::Dead { kind: DeadKind::Exhausted, reason: "refused".into() };
     let copied_note = crate::store::record::write(1, &crate::store::record::AcceptV1::from(&note()));
     vec![
@@ -112,9 +113,11 @@ fn items(sealer: &Sealer) -> Vec<(&'static str, Body)> {
         ("settle-canceled", one(&|body| body.settle(ID, &Settled::Canceled, None, None))),
         ("settle-released", one(&|body| body.settle(ID, &Settled::Released, None, Some(&state)))),
         ("put-hook", change(Change::PutHook(hook(3)))),
+        ("put-hook-filtered", change(Change::PutHook(Hook { filter: Some("data.n > 1.0".into()), ..hook(3) }))),
         ("delete-hook", change(Change::DeleteHook(HookNo(3)))),
         ("put-hook-state", change(Change::PutHookState(HookNo(3), state.clone()))),
         ("put-source", change(Change::PutSource { source: "s".into(), event: "e".into(), about })),
+        ("put-source-schema", change(Change::PutSource { source: "s".into(), event: "e".into(), about: with_schema })),
         ("delete-source", change(Change::DeleteSource { source: "s".into(), event: "e".into() })),
         ("put-handler", change(Change::PutHandler(handler()))),
         ("delete-handler", change(Change::DeleteHandler("slack".into()))),
