@@ -1,6 +1,7 @@
 //! The whole handler on a fake host.
 
 use serde_json::{Value, json};
+use tenterhook_sdk::HmacAlgorithm;
 use tenterhook_sdk::testing::{Host, event};
 
 use super::*;
@@ -72,8 +73,8 @@ fn kongs_signature_vectors_hold() {
         ("", "sha1=a39f5301f48d7956ac264dad0b0be1d2603778da", "sha256=a9ee5d331179aed5d1fba6cd59acb1461a65410fa9cb709781d1d9b2a32fd5c1"),
     ];
     for (body, sha1, sha256) in cases {
-        assert_eq!(kong_signature("hunter2", HmacAlgorithm::Sha1, body.as_bytes()), sha1, "{body}");
-        assert_eq!(kong_signature("hunter2", HmacAlgorithm::Sha256, body.as_bytes()), sha256, "{body}");
+        assert_eq!(sign::kong("hunter2", HmacAlgorithm::Sha1, body.as_bytes()), sha1, "{body}");
+        assert_eq!(sign::kong("hunter2", HmacAlgorithm::Sha256, body.as_bytes()), sha256, "{body}");
     }
 }
 
@@ -84,7 +85,7 @@ fn both_signatures_are_over_the_body_that_is_sent() {
         let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
         let request = sent(&host, some_event(), &json!({ "url": "http://h/", "secret": secret }));
         let body = request.body.as_deref().unwrap();
-        assert_eq!(request.header_text("x-kong-signature"), Some(kong_signature(secret, algorithm, body).as_str()));
+        assert_eq!(request.header_text("x-kong-signature"), Some(sign::kong(secret, algorithm, body).as_str()));
         let standard = standard_webhooks::signature(&[Secret::new(secret).unwrap()], &some_event().id, 1_614_265_330, body);
         assert_eq!(request.header_text("webhook-signature"), Some(standard.as_str()));
     }
