@@ -1,7 +1,7 @@
 //! Cases as data: a hook, an event, and exactly the request that must come of them.
 //!
 //! Each folder of `tests/cases` holds `hook.json` (`$S` is the sink's URL), `event.json` as posted to `/events`, and `request.json`: method,
-//! path, the JSON body, and headers, where null means absent, `*` means any value, and `$HMAC` is HMAC-SHA256 of the body with the hook's
+//! path, the body (`json`, or `body` as text), and headers, where null means absent, `*` means any value, and `$HMAC` is HMAC-SHA256 of the body with the hook's
 //! secret in hex. `TENTERHOOK_UPDATE_CASES=1` writes what came into `request.json` instead of comparing; look at the difference then.
 
 use std::path::{Path, PathBuf};
@@ -23,6 +23,11 @@ macro_rules! cases {
 }
 
 cases! {
+    custom_body_computes_in_lua,
+    custom_documented_admin_template,
+    custom_documented_slack,
+    custom_form_is_signed,
+    custom_get_has_a_query_and_no_signature,
     data_member_named_event_is_overwritten,
     documented_consumer_created,
     documented_rate_limit_exceeded,
@@ -68,5 +73,12 @@ fn seen(got: &Received, expected: &Value, secret: Option<&str>) -> Value {
         };
         headers.insert(name.clone(), value);
     }
-    json!({ "method": got.method, "path": got.path, "headers": headers, "json": got.json() })
+    let path = if got.query.is_empty() { got.path.clone() } else { format!("{}?{}", got.path, got.query) };
+    let mut seen = json!({ "method": got.method, "path": path, "headers": headers });
+    if expected.get("body").is_some() {
+        seen["body"] = String::from_utf8_lossy(&got.body).into();
+    } else {
+        seen["json"] = got.json();
+    }
+    seen
 }

@@ -123,7 +123,13 @@ impl HostBuilder {
     /// Starts it; a host that ends before it is ready is an answer too.
     pub async fn try_start(self) -> Result<Host, Refusal> {
         let temporary = tempfile::tempdir().expect("a temporary folder can be made");
-        let data = self.data.clone().unwrap_or_else(|| temporary.path().join("data"));
+        let data = self.data.clone().unwrap_or_else(|| {
+            let data = temporary.path().join("data");
+            if self.binary.is_none() {
+                crate::warm::fill(&data, crate::binary::path());
+            }
+            data
+        });
         let mut host = Host { builder: self, temporary, data, log: Log::default(), running: None };
         host.write_config();
         host.launch().await?;

@@ -17,6 +17,7 @@ pub mod host;
 pub mod log;
 pub mod sink;
 pub mod wait;
+mod warm;
 
 pub use client::{Answer, Door};
 pub use host::{Host, HostBuilder, Refusal};
