@@ -11,6 +11,13 @@ use crate::settings::{self, Untrusted};
 /// What the chunks of a stored memory image are called until an attempt says which hook they belong to.
 const NAMELESS: &str = "event_hooks";
 
+/// Asks for every module that is compiled when it is asked for.
+const MODULES: &[u8] = br#"
+for _, name in ipairs({ "pl.stringx", "pl.tablex", "resty.sha256", "resty.string", "kong.tools.string", "kong.tools.table" }) do
+  require(name)
+end
+"#;
+
 /// A chain whose chunks have run: what is left is to call the functions.
 struct Chain {
     state: State,
@@ -84,6 +91,12 @@ impl Chain {
         Ok(chain)
     }
 
+    /// Compiles the modules that scripts may ask for, so that no event has to.
+    fn load_all(&mut self) -> Result<(), String> {
+        let all = self.state.load("modules", MODULES).and_then(|chunk| self.state.run(&chunk, &[]).map(drop));
+        all.map_err(|error| error.to_string())
+    }
+
     fn rename(&mut self, name: &str) -> Result<(), String> {
         self.chunks.iter().try_for_each(|chunk| self.state.rename(*chunk, name)).map_err(|error| error.to_string())
     }
@@ -126,7 +139,8 @@ enum Ended {
 pub(crate) fn prepare(config: &str, settings: &Settings) -> Result<(), String> {
     let config: Config = tenterhook_sdk::config::read(config, |_, _| ()).map_err(|violations| violations.to_string())?;
     let untrusted = settings::read(settings)?;
-    let chain = Chain::new(&config, &untrusted, NAMELESS)?;
+    let mut chain = Chain::new(&config, &untrusted, NAMELESS)?;
+    chain.load_all()?;
     PREPARED.set(Some(Prepared { config, untrusted, chain }));
     Ok(())
 }
@@ -137,8 +151,10 @@ pub(crate) fn run(event: &Event, attempt: &Attempt, config: Config, settings: &S
     let name = format!("event_hooks:{}", attempt.hook_id);
     let mut chain = ready(config, &untrusted, &name).map_err(Failure::retry)?;
     chain.state.reseed(attempt.seed);
-    let result = chain.call(event, settings.pid()).map_err(failure)?;
-    answer(&result, attempt.test)
+    let result = chain.call(event, settings.pid());
+    // This handler is never used for two events (the host's rule for what runs users' code), so there is nobody to free it for.
+    chain.state.abandon();
+    answer(&result.map_err(failure)?, attempt.test)
 }
 
 /// The prepared chain if it is the one that is wanted, else a new one.

@@ -9,6 +9,7 @@
 
 #include "codec.h"
 #include "lauxlib.h"
+#include "lstate.h"
 
 struct Bridge {
   /* First these two: Lua reads them through the allocator's pointer (patches/luaconf.h.patch). */
@@ -49,13 +50,23 @@ static int panic(lua_State *L) {
 static const char *const HOST_TABLE = "tenterhook.host";
 static const char *const ENVIRONMENT = "tenterhook.environment";
 
+/* Of what the libraries and the prelude leave, next to nothing could be collected: a cycle while they are made would only walk it. So collection
+   stops meanwhile, and begins again when as much has been added, or half of what the cap leaves. */
+static void collect_later(lua_State *L, size_t cap) {
+  size_t held = G(L)->totalbytes;
+  size_t left = cap > held ? (cap - held) / 2 : 0;
+  G(L)->GCthreshold = held + (held < left ? held : left);
+}
+
 static int open_protected(lua_State *L) {
   Bridge *bridge = (Bridge *)lua_touserdata(L, 1);
+  lua_gc(L, LUA_GCSTOP, 0);
   bridge_open_libraries(L);
   lua_newtable(L);
   bridge_open_dialect(L);
   bridge_seed_random(L, bridge->seed);
   lua_setfield(L, LUA_REGISTRYINDEX, HOST_TABLE);
+  collect_later(L, bridge->cap);
   return 0;
 }
 
@@ -189,11 +200,13 @@ int bridge_load(Bridge *bridge, const char *name, const char *text, size_t text_
 
 static int prelude_protected(lua_State *L) {
   Call *call = (Call *)lua_touserdata(L, 1);
+  lua_gc(L, LUA_GCSTOP, 0);
   lua_rawgeti(L, LUA_REGISTRYINDEX, *call->ref);
   lua_getfield(L, LUA_REGISTRYINDEX, HOST_TABLE);
   lua_pushlstring(L, call->text, call->text_len);
   lua_call(L, 2, 1);
   lua_setfield(L, LUA_REGISTRYINDEX, ENVIRONMENT);
+  collect_later(L, call->bridge->cap);
   return 0;
 }
 

@@ -30,23 +30,24 @@ local safe = cjson.safe
 cjson.safe = nil
 
 local modules = {
-  ["cjson"] = cjson,
-  ["cjson.safe"] = safe,
-  ["bit"] = bit,
-  ["pl.stringx"] = part("stringx"),
-  ["pl.tablex"] = part("tablex"),
-  ["resty.sha256"] = part("resty").sha256,
-  ["resty.string"] = part("resty").string,
-  ["kong.tools.string"] = part("tools").string,
-  ["kong.tools.table"] = part("tools").table,
+  ["cjson"] = protect("cjson", cjson),
+  ["cjson.safe"] = protect("cjson.safe", safe),
+  ["bit"] = protect("bit", bit),
   ["table.new"] = table.new,
   ["table.clear"] = table.clear,
 }
+
+-- Compiled when they are asked for: most scripts never do, and an event that starts from nothing would pay for all of them.
+local later = {
+  ["pl.stringx"] = function() return part("stringx") end,
+  ["pl.tablex"] = function() return part("tablex") end,
+  ["resty.sha256"] = function() return part("resty").sha256 end,
+  ["resty.string"] = function() return part("resty").string end,
+  ["kong.tools.string"] = function() return part("tools").string end,
+  ["kong.tools.table"] = function() return part("tools").table end,
+}
 if mode == "lax" then
-  modules["resty.http"] = part("resty").http(part("ngx"))
-end
-for name, module in pairs(modules) do
-  if type(module) == "table" then modules[name] = protect(name, module) end
+  later["resty.http"] = function() return part("resty").http(part("ngx")) end
 end
 
 local function require(name)
@@ -54,6 +55,10 @@ local function require(name)
     error("bad argument #1 to 'require' (string expected, got " .. type(name) .. ")", 2)
   end
   local module = modules[name]
+  if module == nil and later[name] then
+    module = protect(name, later[name]())
+    modules[name] = module
+  end
   if module == nil then error("require '" .. name .. "' not allowed within sandbox", 2) end
   return module
 end

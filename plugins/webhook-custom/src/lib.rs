@@ -91,8 +91,9 @@ impl Handler for WebhookCustom {
 
     fn handle(event: Event, attempt: Attempt, config: Config, settings: Settings) -> Result<Answer, Failure> {
         let mut renderer = Renderer::of(&event, attempt.seed)?;
-        let request = request(&config, settings.profile(), &mut renderer)?;
-        Ok(signed(request, &config, &event, &settings)?.into())
+        let request = request(&config, settings.profile(), &mut renderer);
+        renderer.abandon();
+        Ok(signed(request?, &config, &event, &settings)?.into())
     }
 }
 

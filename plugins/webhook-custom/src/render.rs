@@ -86,6 +86,13 @@ impl Renderer {
         rendered.map_err(|error| Failure::retry(lossy(&error)))
     }
 
+    /// Leaves the interpreter's memory to the end of the instance, which serves one event.
+    pub(crate) fn abandon(self) {
+        if let Some((lua, _)) = self.lua {
+            lua.state.abandon();
+        }
+    }
+
     fn lua(&mut self) -> Result<(&mut Lua, &Value), String> {
         let ready = match self.lua.take() {
             Some(ready) => ready,
