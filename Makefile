@@ -24,6 +24,8 @@ tools: $(ZIG)
 
 $(TOOLS)/zig/ready: plugins/lua/requirements.txt
 	@python3 -c 'import ensurepip, venv' || { echo 'python3 and its module venv are needed: apt-get install python3 python3-venv'; exit 1; }
+	@# Cargo marks a target folder only if it makes it; build scripts look for the mark (https://bford.info/cachedir/).
+	@mkdir -p $(TARGET) && { test -e $(TARGET)/CACHEDIR.TAG || echo 'Signature: 8a477f597d28d172789f06886806bc55' > $(TARGET)/CACHEDIR.TAG; }
 	python3 -m venv $(TOOLS)/zig
 	$(TOOLS)/zig/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	touch $@

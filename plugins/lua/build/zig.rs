@@ -67,7 +67,7 @@ impl Zig {
                 Err(format!("TENTERHOOK_ZIG={} is no file", program.display()))
             };
         }
-        let own = targets.iter().find_map(|target| in_environment(&target.join("tools/zig")));
+        let own = out.ancestors().find_map(|folder| in_environment(&folder.join("tools/zig")));
         let on_path = || env::split_paths(&env::var_os("PATH")?).map(|folder| folder.join("zig")).find(|program| program.is_file());
         let program = own.or_else(on_path).ok_or(MISSING)?;
         Ok(Self { program, cache })

@@ -78,15 +78,7 @@ impl Handler for WebhookCustom {
             // A template is checked when it is filled in: by the host, before anything is sent.
             check.field("headers").field(name).header(name, if config.headers_format { "" } else { value });
         }
-        match config.secret.as_deref() {
-            None => {}
-            Some("") => check.field("secret").not_empty(""),
-            Some(secret) => {
-                if let Err(error) = Secret::new(secret) {
-                    check.field("secret").refuse(error.to_string());
-                }
-            }
-        }
+        check.field("secret").secret(config.secret.as_deref());
     }
 
     fn handle(event: Event, attempt: Attempt, config: Config, settings: Settings) -> Result<Answer, Failure> {

@@ -53,15 +53,7 @@ impl Handler for Webhook {
         for (name, value) in &config.headers {
             check.field("headers").field(name).header(name, value);
         }
-        match config.secret.as_deref() {
-            None => {}
-            Some("") => check.field("secret").not_empty(""),
-            Some(secret) => {
-                if let Err(error) = Secret::new(secret) {
-                    check.field("secret").refuse(error.to_string());
-                }
-            }
-        }
+        check.field("secret").secret(config.secret.as_deref());
     }
 
     fn handle(event: Event, _: Attempt, config: Config, settings: Settings) -> Result<Answer, Failure> {

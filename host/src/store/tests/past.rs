@@ -1,20 +1,15 @@
 //! What was accepted is found again: by id, in order, from the newest; also what was copied out of segments that are gone.
 
-use std::path::Path;
 use std::time::Duration;
 
-use super::support::{accept, accept_all, change, event, hook, limits, settlement};
+use super::support::{accept, accept_all, change, event, hook, limits, open_with, settle, settle_down, settlement};
 use crate::model::{Clock, DeliveryId, Event, EventId, EventNo, Generation, HookNo, Skip, Timestamp};
 use crate::store::{
-    Accept, Change, DeadKind, DeliveryState, Durability, EncodedEvent, Limits, Opened, PastEvent, QueueBounds, Redo, Seam, Settled, Store,
-    TooMuch, open,
+    Accept, Change, DeadKind, DeliveryState, Durability, EncodedEvent, Limits, Opened, PastEvent, QueueBounds, Redo, Settled, Store,
+    TooMuch,
 };
 
 const H1: HookNo = HookNo(1);
-
-fn open_with(dir: &Path, limits: Limits) -> Opened {
-    open(dir, limits, Clock::default(), Seam::default()).unwrap()
-}
 
 /// Accepts `count` events for hook 1, ten a commit, with ids of the present time; every second one has a decision beside it.
 fn fill(opened: &mut Opened, count: u64) -> Vec<EventId> {
@@ -30,21 +25,6 @@ fn fill(opened: &mut Opened, count: u64) -> Vec<EventId> {
         accept_all(&mut opened.writer, accepts.collect());
     }
     ids
-}
-
-fn settle(opened: &mut Opened, count: usize, verdict: &Settled) {
-    let mut group = opened.writer.begin();
-    for _ in 0..count {
-        group.settle(opened.store.claim_first(H1).unwrap(), settlement(verdict.clone(), 1));
-    }
-    group.commit(Durability::Synced).unwrap();
-}
-
-fn settle_down(opened: &mut Opened) {
-    for _ in 0..6 {
-        while opened.writer.maintain().unwrap() {}
-        opened.writer.tend().unwrap();
-    }
 }
 
 fn ids(events: &[PastEvent]) -> Vec<EventId> {

@@ -1,13 +1,10 @@
 //! What is kept, what goes, and what is copied first.
 
-use std::path::Path;
 use std::time::Duration;
 
-use super::support::{accept, accept_all, change, event, hook, limits, retry_at, settlement};
-use crate::model::{Clock, EventNo, HookNo, Timestamp};
-use crate::store::{
-    Accept, Change, ContentHash, DeadKind, DeadLetterFilter, Durability, EncodedEvent, Limits, Opened, Room, Seam, Settled, open,
-};
+use super::support::{accept, accept_all, change, event, hook, limits, open_with, retry_at, settle, settle_down};
+use crate::model::{EventNo, HookNo, Timestamp};
+use crate::store::{Accept, Change, ContentHash, DeadKind, DeadLetterFilter, EncodedEvent, Limits, Opened, Room, Settled};
 
 const H1: HookNo = HookNo(1);
 
@@ -15,31 +12,11 @@ fn keeps_nothing() -> Limits {
     Limits { retention_bytes: 0, idle_seal: Duration::ZERO, segment_bytes: 20_000, ..limits() }
 }
 
-fn open_with(dir: &Path, limits: Limits) -> Opened {
-    open(dir, limits, Clock::default(), Seam::default()).unwrap()
-}
-
 /// Accepts `count` events of 500 bytes, ten a commit.
 fn fill(opened: &mut Opened, count: u64) {
     for batch in 0..count / 10 {
         let accepts = (0..10).map(|i| Accept { event: EncodedEvent::new(event(batch * 10 + i, 500)), ..accept(0, &[1]) });
         accept_all(&mut opened.writer, accepts.collect());
-    }
-}
-
-fn settle(opened: &mut Opened, count: usize, verdict: &Settled) {
-    let mut group = opened.writer.begin();
-    for _ in 0..count {
-        group.settle(opened.store.claim_first(H1).unwrap(), settlement(verdict.clone(), 1));
-    }
-    group.commit(Durability::Synced).unwrap();
-}
-
-/// Until housekeeping changes nothing any more.
-fn settle_down(opened: &mut Opened) {
-    for _ in 0..6 {
-        while opened.writer.maintain().unwrap() {}
-        opened.writer.tend().unwrap();
     }
 }
 

@@ -111,3 +111,24 @@ pub(super) fn settlement(verdict: Settled, number: u32) -> Settlement {
 pub(super) fn retry_at(due: i64, spent: u32) -> Settled {
     Settled::RetryAt { due: Timestamp(due), spent, first_tried: Timestamp(1), crashes: 0 }
 }
+
+pub(super) fn open_with(dir: &Path, limits: Limits) -> Opened {
+    open(dir, limits, Clock::default(), Seam::default()).unwrap()
+}
+
+/// Claims and settles the next `count` deliveries of hook 1 in one commit.
+pub(super) fn settle(opened: &mut Opened, count: usize, verdict: &Settled) {
+    let mut group = opened.writer.begin();
+    for _ in 0..count {
+        group.settle(opened.store.claim_first(HookNo(1)).unwrap(), settlement(verdict.clone(), 1));
+    }
+    group.commit(Durability::Synced).unwrap();
+}
+
+/// Until housekeeping changes nothing any more.
+pub(super) fn settle_down(opened: &mut Opened) {
+    for _ in 0..6 {
+        while opened.writer.maintain().unwrap() {}
+        opened.writer.tend().unwrap();
+    }
+}

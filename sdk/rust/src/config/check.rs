@@ -1,6 +1,7 @@
 //! What your own rules find.
 
 use super::{PathPart, Violation};
+use crate::standard_webhooks::Secret;
 
 /// Collects violations. `check.field("url").url(&config.url)` applies a ready rule; `check.field("max").refuse("…")` is your own.
 #[derive(Debug, Default)]
@@ -78,6 +79,15 @@ impl At<'_> {
             self.refuse("missing host in url");
         } else if url_scheme(text).is_none() {
             self.refuse("missing scheme in url");
+        }
+    }
+
+    /// A secret that requests are signed with, if there is one: not empty, and base64 behind `whsec_` (Standard Webhooks).
+    pub fn secret(self, text: Option<&str>) {
+        match text.map(|text| (text, Secret::new(text))) {
+            Some(("", _)) => self.refuse("length must be at least 1"),
+            Some((_, Err(error))) => self.refuse(error.to_string()),
+            Some((_, Ok(_))) | None => {}
         }
     }
 
