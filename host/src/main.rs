@@ -9,6 +9,10 @@ use tenterhook::cli::{self, Cli, Command, config_cmd, demo, logging, serve::Serv
 use tenterhook::config::{Config, ConfigError};
 use tenterhook::http::listen::Inherited;
 
+/// Every attempt is a task of a few kilobytes, made on one thread and freed on another; the system's allocator consolidates its heap at each.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// The settings are wrong: nothing was started.
 const WRONG_SETTINGS: u8 = 2;
 
